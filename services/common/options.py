@@ -1,0 +1,258 @@
+"""The one table of options.
+
+Each field below is an option: its name (`imap.maxsessions`), type, default, bounds, unit, whether a running service
+takes a new value, one line of documentation, and the name Messaging Server's `configutil` knows it by
+(`service.imap.maxsessions`). The config file's checks, `mailkeep config`, docs/options.md and the typed values that the
+services read all come from here; `services.common.configuration` does the work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+METADATA_KEY: Final = "option"
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """What the table says of an option beside its type and default.
+
+    `low` and `high` bound numbers (and lengths of strings); `floor` is a default that may be raised but not lowered,
+    and `low` equals it then. `choices` are the allowed strings. `live`: a running service takes a change in place.
+    `path`: relative values are below the data folder. `secret`: never shown.
+    """
+
+    doc: str
+    low: int | None = None
+    high: int | None = None
+    floor: bool = False
+    choices: tuple[str, ...] = ()
+    unit: str = ""
+    live: bool = False
+    path: bool = False
+    port: bool = False
+    secret: bool = False
+    legacy: str = ""
+
+
+def option(default: Any, doc: str, **rest: Any) -> Any:
+    """A dataclass field that carries its row of the table."""
+    metadata = {METADATA_KEY: Option(doc, **rest)}
+    if isinstance(default, (list, dict)):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def listening_port(default: int, doc: str, legacy: str = "") -> Any:
+    """A TCP port to listen on; taking a new one needs a restart."""
+    return option(default, doc, low=1, high=65535, port=True, legacy=legacy)
+
+
+def admin_port(default: int) -> Any:
+    """The port of a service's health and metrics pages."""
+    return option(default, "Port of /healthz, /readyz and /metrics; 0 opens none.", low=0, high=65535, port=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceOptions:
+    """Options that each front end has."""
+
+    enable: bool = option(True, "Whether the service is started.")
+    listen: str = option("127.0.0.1", "Address that the service and its admin port listen on.")
+    maxthreads: int = option(
+        250, "Commands that run at once in one process; waiting clients hold none.", low=1, high=100_000, live=True
+    )
+    maxsessionsperuser: int = option(
+        50, "Sessions that one account may have at once in one process; 0 is no limit.", low=0, high=100_000, live=True
+    )
+    maxsessionsperaddress: int = option(
+        200, "Sessions from one client address in one process; 0 is no limit.", low=0, high=100_000, live=True
+    )
+    logintimeout: int = option(60, "Seconds a client has to log in.", low=5, high=3600, unit="s", live=True)
+    writetimeout: int = option(
+        60, "Seconds a client may leave what was sent to it unread.", low=5, high=3600, unit="s", live=True
+    )
+    drainseconds: int = option(
+        30, "Seconds from SIGTERM until the last session is closed.", low=0, high=3600, unit="s", live=True
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PopOptions(ServiceOptions):
+    """The POP3 service."""
+
+    port: int = listening_port(110, "POP3 port, with STLS.", "service.pop.port")
+    enablesslport: bool = option(True, "Whether the POP3S port is opened.", legacy="service.pop.enablesslport")
+    sslport: int = listening_port(995, "POP3S port (TLS from the first byte).", "service.pop.sslport")
+    adminport: int = admin_port(9110)
+    maxsessions: int = option(
+        600, "Connections per process.", low=1, high=1_000_000, live=True, legacy="service.pop.maxsessions"
+    )
+    numprocesses: int = option(1, "Worker processes.", low=1, high=64, legacy="service.pop.numprocesses")
+    idletimeout: int = option(
+        10, "Minutes until an idle connection is closed.", low=10, high=1440, floor=True, unit="min", live=True,
+        legacy="service.pop.idletimeout",
+    )  # fmt: skip
+    banner: str = option(
+        "Mailkeep POP3 ready", "Text of the greeting.", high=256, live=True, legacy="service.pop.banner"
+    )
+    logindelay: int = option(
+        0, "Seconds an account must wait between logins (LOGIN-DELAY).", low=0, high=86400, unit="s", live=True
+    )
+    expire: str = option("NEVER", "EXPIRE shown in CAPA: NEVER or days.", live=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ImapOptions(ServiceOptions):
+    """The IMAP service."""
+
+    port: int = listening_port(143, "IMAP port, with STARTTLS.", "service.imap.port")
+    enablesslport: bool = option(True, "Whether the IMAPS port is opened.", legacy="service.imap.enablesslport")
+    sslport: int = listening_port(993, "IMAPS port (TLS from the first byte).", "service.imap.sslport")
+    adminport: int = admin_port(9143)
+    maxsessions: int = option(
+        4000, "Connections per process.", low=1, high=1_000_000, live=True, legacy="service.imap.maxsessions"
+    )
+    numprocesses: int = option(1, "Worker processes.", low=1, high=64, legacy="service.imap.numprocesses")
+    idletimeout: int = option(
+        30, "Minutes until an idle connection is closed.", low=30, high=10080, floor=True, unit="min", live=True,
+        legacy="service.imap.idletimeout",
+    )  # fmt: skip
+    banner: str = option(
+        "Mailkeep IMAP ready", "Text of the greeting.", high=256, live=True, legacy="service.imap.banner"
+    )
+    literal: str = option(
+        "LITERAL+", "Which non-synchronising literals are offered (RFC 7888).", choices=("LITERAL+", "LITERAL-")
+    )
+    literaltimeout: int = option(
+        300, "Seconds in which a literal must go on arriving.", low=10, high=3600, unit="s", live=True
+    )
+    cachebytes: int = option(
+        268_435_456, "Memory for rendered answers, columns and bodies, per process.",
+        low=1_048_576, high=1 << 40, unit="bytes", live=True,
+    )  # fmt: skip
+    inflightbytes: int = option(
+        268_435_456, "Memory for APPENDs that are arriving, per process.",
+        low=1_048_576, high=1 << 40, unit="bytes", live=True,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class LmtpOptions(ServiceOptions):
+    """Delivery in by LMTP."""
+
+    port: int = listening_port(24, "LMTP port, with STARTTLS.")
+    socket: str = option("", "Unix socket to listen on as well; empty opens none.", path=True)
+    adminport: int = admin_port(9024)
+    maxsessions: int = option(1000, "Connections per process.", low=1, high=1_000_000, live=True)
+    numprocesses: int = option(1, "Worker processes.", low=1, high=64)
+    idletimeout: int = option(
+        5, "Minutes until an idle connection is closed (RFC 5321 section 4.5.3.2).", low=5, high=1440, floor=True,
+        unit="min", live=True,
+    )  # fmt: skip
+    allowedclients: tuple[str, ...] = option(
+        ("127.0.0.0/8", "::1/128"), "Networks whose clients may deliver; a Unix socket is always allowed.", live=True
+    )
+    requireclientcert: bool = option(False, "Whether a TLS client certificate of tls.clientca is asked for.")
+    overquota: str = option(
+        "temporary", "Answer for an account over quota: 452 4.2.2 or 552 5.2.2.", choices=("temporary", "permanent"),
+        live=True,
+    )  # fmt: skip
+    maxrecipients: int = option(1000, "Recipients of one message.", low=100, high=100_000, live=True)
+    inflightbytes: int = option(
+        268_435_456, "Memory for messages that are arriving, per process.",
+        low=1_048_576, high=1 << 40, unit="bytes", live=True,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """The message store."""
+
+    path: str = option("store", "Folder of the metadata and the bodies.", path=True)
+    socket: str = option("run/store.sock", "Unix socket (mode 0600) that the services call.", path=True)
+    listen: str = option("", "Address for calls over TCP (always mutual TLS); empty opens none.")
+    port: int = listening_port(7643, "TCP port of the store, where store.listen is set.")
+    adminport: int = admin_port(9643)
+    target: str = option("", "Where the front ends find the store: host:port, or unix:PATH; empty is store.socket.")
+    bodyaccess: str = option(
+        "auto", "How front ends read bodies: auto (segment files where visible, else gRPC) or grpc.",
+        choices=("auto", "grpc"),
+    )  # fmt: skip
+    storewait: int = option(
+        30, "Seconds a command waits for a store that is away.", low=0, high=600, unit="s", live=True
+    )
+    maxmessagesize: int = option(52_428_800, "Largest message.", low=65_536, high=1 << 31, unit="bytes", live=True)
+    maxmailboxes: int = option(10_000, "Mailboxes of one account.", low=10, high=1_000_000, live=True)
+    segmentbytes: int = option(
+        268_435_456, "Size at which a body segment is closed and a new one begun.", low=1_048_576, high=1 << 40,
+        unit="bytes", live=True,
+    )  # fmt: skip
+    compactpercent: int = option(
+        50, "Share of dead bytes from which a segment is rewritten.", low=5, high=95, unit="%", live=True
+    )
+    cleanupage: int = option(
+        60, "Minutes that a deleted body stays readable.", low=0, high=525_600, unit="min", live=True
+    )
+    drainseconds: int = option(
+        10, "Seconds from SIGTERM until calls that still run are cut.", low=0, high=3600, unit="s", live=True
+    )
+    certfile: str = option("", "The store's certificate (PEM) for calls over TCP.", path=True)
+    keyfile: str = option("", "Its private key (PEM).", path=True)
+    cafile: str = option("", "CA (PEM) of the services' certificates.", path=True)
+    clientcertfile: str = option("", "A front end's certificate (PEM); its name is its role.", path=True)
+    clientkeyfile: str = option("", "Its private key (PEM).", path=True)
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryOptions:
+    """Who may log in."""
+
+    usersfile: str = option("users.yaml", "The users file.", path=True)
+    defaultdomain: str = option("", "Domain whose users may leave it out.", live=True, legacy="service.defaultdomain")
+    authcachesize: int = option(
+        10_000, "Successful logins that are remembered.", low=0, high=10_000_000, legacy="service.authcachesize"
+    )
+    authcachettl: int = option(
+        900, "Seconds they are.", low=0, high=86_400, unit="s", live=True, legacy="service.authcachettl"
+    )
+    faildelay: int = option(2, "Seconds that a failed login waits for its answer.", low=0, high=60, unit="s", live=True)
+    allowplaintext: str = option(
+        "loopback", "Where passwords may be sent without TLS: never, loopback or always.",
+        choices=("never", "loopback", "always"), live=True,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class TlsOptions:
+    """Certificates for clients. A changed file is taken up without a restart."""
+
+    certfile: str = option("", "Certificate chain (PEM); empty: no TLS.", path=True, live=True)
+    keyfile: str = option("", "Private key (PEM).", path=True, live=True)
+    clientca: str = option("", "CA (PEM) of client certificates, for LMTP.", path=True, live=True)
+    minversion: str = option("TLSv1.2", "Oldest protocol version.", choices=("TLSv1.2", "TLSv1.3"), live=True)
+
+
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """What the services write to standard error."""
+
+    level: str = option(
+        "info", "Least important level that is written.", choices=("debug", "info", "warning", "error"), live=True
+    )
+    format: str = option("text", "text (key=value) or json.", choices=("text", "json"))
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Every option's value. `data` is the data folder that relative paths are below."""
+
+    data: str
+    pop: PopOptions = PopOptions()
+    imap: ImapOptions = ImapOptions()
+    lmtp: LmtpOptions = LmtpOptions()
+    store: StoreOptions = StoreOptions()
+    directory: DirectoryOptions = DirectoryOptions()
+    tls: TlsOptions = TlsOptions()
+    log: LogOptions = LogOptions()

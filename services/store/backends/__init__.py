@@ -1,0 +1,77 @@
+"""What the store's rules need of an engine: transactions over one SQL schema, and immutable bodies.
+
+The rules (`services.store.mailstore`) are coroutines over `Transaction`, written once in the SQL that SQLite and
+PostgreSQL share (`$1` parameters, `RETURNING`, `ON CONFLICT`). An engine runs them as it likes: SQLite drives the
+coroutine to its end in its writer thread, where nothing ever suspends; an engine behind a network awaits for real.
+A rule must therefore await nothing but its transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+Value = int | str | bytes | None
+Row = tuple[Value, ...]
+T = TypeVar("T")
+
+
+class Transaction(Protocol):
+    """One transaction: all of it or nothing."""
+
+    async def fetch(self, sql: str, *parameters: Value) -> list[Row]:
+        """All rows of a query (or of RETURNING)."""
+
+    async def fetch_row(self, sql: str, *parameters: Value) -> Row | None:
+        """The first row or None."""
+
+    async def execute(self, sql: str, *parameters: Value) -> int:
+        """Run a statement; returns how many rows it changed."""
+
+    async def execute_many(self, sql: str, rows: Sequence[Sequence[Value]]) -> None:
+        """Run a statement for each row of parameters."""
+
+
+Rule = Callable[[Transaction], Awaitable[T]]
+
+
+class Database(Protocol):
+    """An engine. `write` returns only after the commit is durable; concurrent writes share one commit (group commit).
+
+    A rule that raises is rolled back alone, its exception reaches its caller, and the rest of the group commits.
+    Raises StoreError STORAGE_FULL, STORAGE_CORRUPT, RESOURCE_EXHAUSTED (queue full), INTERNAL.
+    """
+
+    async def read(self, rule: Rule[T]) -> T:
+        """Run a rule that only reads, on a consistent snapshot, beside other reads and writes."""
+
+    async def write(self, rule: Rule[T], *, committed: Callable[[T], None] | None = None) -> T:
+        """Run a rule. `committed` is called in the event loop after the commit, in commit order, before the awaiting
+        caller resumes: the change feed hangs on it.
+        """
+
+    async def close(self) -> None:
+        """Finish what is queued, then release files and threads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a body lies. `segment` 0 means that it cannot be read by reference (for example in memory)."""
+
+    segment: int
+    offset: int
+    length: int
+
+
+class BodyStore(Protocol):
+    """Immutable bodies. A body is durable when `put` returns; concurrent puts share one flush."""
+
+    async def put(self, body: bytes, digest: bytes) -> Location:
+        """Keep a body (`digest`: its BLAKE2b-256). Raises STORAGE_FULL."""
+
+    async def read(self, location: Location, digest: bytes, offset: int = 0, length: int | None = None) -> bytes:
+        """Bytes of a body; the digest is verified when the whole is read. Raises STORAGE_CORRUPT, MESSAGE_NOT_FOUND."""
+
+    async def close(self) -> None:
+        """Flush and close."""
