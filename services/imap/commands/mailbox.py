@@ -1,0 +1,153 @@
+"""Commands on mailboxes (RFC 9051 section 6.3). Mailbox names are Unicode, INBOX in capitals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, IntFlag
+from typing import ClassVar
+
+from services.common.domain import AppendItem
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """SELECT and EXAMINE, RFC 9051 sections 6.3.2 and 6.3.3.
+
+    `condstore` is RFC 7162's parameter of that name.
+    """
+
+    name: ClassVar[str] = "SELECT"
+    mailbox: str
+    read_only: bool = False
+    condstore: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """CREATE, RFC 9051 section 6.3.4. `special_use` is the USE attribute of RFC 6154 section 3, or "".
+
+    `container`: the name came with the hierarchy separator at its end, which is not part of `mailbox`.
+    """
+
+    name: ClassVar[str] = "CREATE"
+    mailbox: str
+    special_use: str = ""
+    container: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """DELETE, RFC 9051 section 6.3.5."""
+
+    name: ClassVar[str] = "DELETE"
+    mailbox: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """RENAME, RFC 9051 section 6.3.6."""
+
+    name: ClassVar[str] = "RENAME"
+    mailbox: str
+    new_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """SUBSCRIBE, RFC 9051 section 6.3.7."""
+
+    name: ClassVar[str] = "SUBSCRIBE"
+    mailbox: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    """UNSUBSCRIBE, RFC 9051 section 6.3.8."""
+
+    name: ClassVar[str] = "UNSUBSCRIBE"
+    mailbox: str
+
+
+class ListSelection(IntFlag):
+    """LIST selection options, RFC 9051 section 6.3.9.1 and RFC 6154 section 2."""
+
+    NONE = 0
+    SUBSCRIBED = 1
+    REMOTE = 2
+    RECURSIVEMATCH = 4
+    SPECIAL_USE = 8
+
+
+class ListReturn(IntFlag):
+    """LIST return options, RFC 9051 section 6.3.9.2 and RFC 6154 section 2."""
+
+    NONE = 0
+    SUBSCRIBED = 1
+    CHILDREN = 2
+    SPECIAL_USE = 4
+
+
+class StatusItem(Enum):
+    """STATUS items, RFC 9051 section 6.3.11 and RFC 3501 section 6.3.10 (RECENT)."""
+
+    MESSAGES = "MESSAGES"
+    RECENT = "RECENT"
+    UIDNEXT = "UIDNEXT"
+    UIDVALIDITY = "UIDVALIDITY"
+    UNSEEN = "UNSEEN"
+    DELETED = "DELETED"
+    SIZE = "SIZE"
+
+
+@dataclass(frozen=True, slots=True)
+class List:
+    """LIST, RFC 9051 section 6.3.9.
+
+    `extended` is False for the plain form, in which alone one empty pattern asks for the hierarchy separator.
+    `status` are the items of RETURN (STATUS (..)), RFC 9051 section 6.3.9.2.
+    """
+
+    name: ClassVar[str] = "LIST"
+    reference: str
+    patterns: tuple[str, ...]
+    selection: ListSelection = ListSelection.NONE
+    returns: ListReturn = ListReturn.NONE
+    status: tuple[StatusItem, ...] = ()
+    extended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lsub:
+    """LSUB, RFC 3501 section 6.3.9."""
+
+    name: ClassVar[str] = "LSUB"
+    reference: str
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """NAMESPACE, RFC 9051 section 6.3.10."""
+
+    name: ClassVar[str] = "NAMESPACE"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """STATUS, RFC 9051 section 6.3.11. Items in the order asked for, each once."""
+
+    name: ClassVar[str] = "STATUS"
+    mailbox: str
+    items: tuple[StatusItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """APPEND, RFC 9051 section 6.3.12.
+
+    One item, or several with MULTIAPPEND (RFC 3502). In `NeedLiteral.append` the last item's body is still empty.
+    """
+
+    name: ClassVar[str] = "APPEND"
+    mailbox: str
+    items: tuple[AppendItem, ...]
