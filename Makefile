@@ -1,0 +1,48 @@
+# The commands of a checkout. `make run` and `make test` need nothing but Debian 12 with Python 3.11.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help run test check unit clients faults bench format proto docs clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(STAMP): pyproject.toml scripts/install-python
+	scripts/install-python "$(PYTHON)" "$(VENV)"
+	@touch $(STAMP)
+
+run: $(STAMP)  ## start store, lmtp, pop and imap with a demo account; data in var/
+	@exec $(BIN)/mailkeep run --demo
+
+test: check unit clients faults  ## install what the tests need and run them all
+
+check: $(STAMP)  ## ruff, mypy, import rules, generated code and documents up to date
+	scripts/check
+
+unit: $(STAMP)  ## unit, property, contract and transcript tests
+	$(BIN)/pytest -q -m "not clients and not faults"
+
+clients: $(STAMP)  ## real mail clients from Debian's packages against the running services
+	scripts/install-debian
+	$(BIN)/pytest -q -m clients
+
+faults: $(STAMP)  ## kills, full disk, slow readers, outages; MAILKEEP_KILLS=n for more kills
+	scripts/install-debian
+	$(BIN)/pytest -q -m faults
+
+bench: $(STAMP)  ## measure; `make bench RIVAL=dovecot` beside Dovecot where it is installed
+	$(BIN)/python -m bench $(if $(RIVAL),--rival $(RIVAL)) $(ARGS)
+
+format: $(STAMP)  ## format the code
+	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+proto: $(STAMP)  ## regenerate the gRPC code
+	scripts/gen-proto
+
+docs: $(STAMP)  ## regenerate docs/options.md
+	$(BIN)/mailkeep config reference > docs/options.md
+
+clean:  ## remove the environment and caches; var/ is kept
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

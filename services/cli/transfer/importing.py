@@ -1,0 +1,125 @@
+"""Files into the store, in batches, leaving out what an earlier run brought in."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from services.cli.transfer.message import Folder, Message, Source
+from services.common.domain import INBOX, Account, AppendItem, Column, Quota
+from services.common.errors import Reason, StoreError
+from services.common.store import Store
+
+_BATCH_MESSAGES = 50
+_BATCH_BYTES = 4 * 1024 * 1024
+_ONE_MESSAGE = {Reason.MESSAGE_TOO_LARGE, Reason.KEYWORD_LIMIT, Reason.KEYWORD_INVALID}
+
+Progress = Callable[[str, int | None, int], None]
+"""Told (folder, how many messages it has or None, how many more are done)."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a run did, in messages."""
+
+    imported: int = 0
+    present: int = 0
+    refused: int = 0
+
+
+class Importer:
+    """Brings a source's folders into an account.
+
+    A message counts as present when its folder holds one with the same bytes that this run has not matched yet; so a
+    repeat makes no duplicates, and two equal messages of the source stay two.
+    """
+
+    def __init__(self, store: Store, account: Account, quota: Quota, progress: Progress) -> None:
+        self._store = store
+        self._account = account.account_id
+        self._quota = quota
+        self._progress = progress
+        self.tally = Tally()
+
+    async def run(self, source: Source) -> Tally:
+        """Import everything. Raises StoreError, OSError, SourceError; what was imported until then stays."""
+        for folder in source.folders():
+            await self._folder(folder)
+        return self.tally
+
+    async def _folder(self, folder: Folder) -> None:
+        name = await self._ensure(folder.name)
+        present = await self._digests(name)
+        self._progress(name, folder.count, 0)
+        for batch in _batches(folder.messages):
+            wanted = [message for message in batch if not _take(present, message)]
+            self.tally.present += len(batch) - len(wanted)
+            if wanted:
+                await self._append(name, wanted)
+            self._progress(name, folder.count, len(batch))
+
+    async def _ensure(self, name: str) -> str:
+        name = INBOX if name.upper() == INBOX else name
+        try:
+            await self._store.create_mailbox(self._account, name)
+            await self._store.subscribe(self._account, name, True)
+        except StoreError as error:
+            if error.reason not in {Reason.MAILBOX_EXISTS, Reason.MAILBOX_PROTECTED}:
+                raise
+        return name
+
+    async def _digests(self, name: str) -> Counter[bytes]:
+        """Digest of each message's own bytes -> how many of them the folder holds."""
+        status = await self._store.get_mailbox(self._account, name)
+        if not status.messages:
+            return Counter()
+        columns = await self._store.fetch_columns(self._account, status.mailbox_id, Column.LOCATION)
+        return Counter(ref.digest for ref in columns.locations)
+
+    async def _append(self, name: str, messages: list[Message]) -> None:
+        """A batch; where one message of it cannot be kept, one by one, so that it does not keep its neighbours out."""
+        items = [AppendItem(m.body, m.system, m.keywords, m.internaldate) for m in messages]
+        try:
+            await self._put(name, items)
+        except StoreError as error:
+            if error.reason not in _ONE_MESSAGE:
+                raise
+            for item in items:
+                await self._append_one(name, item)
+
+    async def _append_one(self, name: str, item: AppendItem) -> None:
+        """Keywords that the mailbox cannot take are left off; a message that is too large is counted as refused."""
+        for attempt in (item, replace(item, keywords=())):
+            try:
+                await self._put(name, [attempt])
+                return
+            except StoreError as error:
+                if error.reason not in _ONE_MESSAGE:
+                    raise
+        self.tally.refused += 1
+
+    async def _put(self, name: str, items: list[AppendItem]) -> None:
+        await self._store.append(self._account, name, items, self._quota, request_id=str(uuid.uuid4()))
+        self.tally.imported += len(items)
+
+
+def _take(present: Counter[bytes], message: Message) -> bool:
+    digest = hashlib.blake2b(message.body, digest_size=32).digest()
+    if present[digest] <= 0:
+        return False
+    present[digest] -= 1
+    return True
+
+
+def _batches(messages: Iterator[Message]) -> Iterator[list[Message]]:
+    """Some messages at a time, few where they are large."""
+    while batch := list(islice(messages, 1)):
+        size = len(batch[0].body)
+        while len(batch) < _BATCH_MESSAGES and size < _BATCH_BYTES and (more := next(messages, None)) is not None:
+            batch.append(more)
+            size += len(more.body)
+        yield batch
