@@ -74,15 +74,6 @@ STATE_OF: dict[type[NotAuthenticated] | type[Authenticated], State] = {
 }
 
 
-class Command(Protocol):
-    """What every parsed command has. `name` is its key in COMMANDS (`UID FETCH` is a name of its own)."""
-
-    @property
-    def tag(self) -> bytes: ...
-    @property
-    def name(self) -> str: ...
-
-
 class Refused(Exception):  # noqa: N818 - a reply, not a fault
     """Tagged NO. `code` is the response code without brackets (RFC 9051 section 7.1), b"" for none."""
 
@@ -137,6 +128,7 @@ class Session:
         "service",
         "session_id",
         "state",
+        "tag",
         "wire",
     )
 
@@ -146,6 +138,8 @@ class Session:
         self.session_id = session_id
         self.address = address
         self.state: SessionState = NotAuthenticated()
+        self.tag = b"*"
+        """The running command's; the connection sets it."""
         self.revision2 = False
         """Whether ENABLE IMAP4rev2 was given: ESEARCH instead of SEARCH, no \\Recent, UTF-8 names."""
         self.enabled: frozenset[str] = frozenset()
@@ -198,9 +192,9 @@ class Session:
             return state.view.updates(expunges=not self.mute_expunge)
         return b""
 
-    def ok(self, command: Command, text: bytes, code: bytes = b"") -> bytes:
-        """What may be told of changes, then `tag OK [code] text`."""
-        return self.updates() + tagged(command.tag, b"OK", text, code)
+    def ok(self, text: bytes, code: bytes = b"") -> bytes:
+        """What may be told of changes, then `tag OK [code] text` for the running command."""
+        return self.updates() + tagged(self.tag, b"OK", text, code)
 
 
 def tagged(tag: bytes, condition: bytes, text: bytes, code: bytes = b"") -> bytes:
