@@ -4,7 +4,9 @@ How a connection drives the machine:
 
     machine.receive(data)                   # bytes from the client, any split
     event = machine.next()
-      Request         run the command; set `machine.state` (and `machine.utf8`, ...) before the next call of `next`
+      Request         run the command; when it changed the session, set `machine.allowed` (names that are legal now),
+                      `machine.withheld` (names refused with PRIVACYREQUIRED), `machine.utf8` (names and strings are
+                      UTF-8: IMAP4rev2 or UTF8=ACCEPT enabled), `machine.limits` before the next call of `next`
       NeedData        nothing more until `receive`
       NeedLiteral     a literal is announced and was found acceptable: call `accept_literal()` (after sending
                       CONTINUE_LITERAL when `sync`), or `refuse_literal(...)`, then `next` again; for an APPEND message
@@ -25,9 +27,10 @@ CONTINUE_LITERAL: Final = b"+ Ready for literal data\r\n"
 
 @dataclass(slots=True)
 class Request:
-    """A complete command and its tag."""
+    """A complete command, its tag, and its name: the key of its row in COMMANDS (`UID FETCH`, `EXAMINE`)."""
 
     tag: bytes
+    name: str
     command: Command
 
 

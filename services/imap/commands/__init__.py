@@ -1,7 +1,7 @@
 """IMAP commands as values: frozen, comparable, one class per command; UID forms are the field `uid`.
 
-Every class carries `name`, the command's word, under which the COMMANDS table of `services.imap.handlers` has its
-handler. The tag is not part of a command (`services.imap.events.Request`), so that equal commands can be shared.
+Neither the tag nor the word it was given by (`UID FETCH`, `EXAMINE`) is part of a command: `Request` of
+`services.imap.events` carries them, so that equal commands can be shared.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import ClassVar
 
 from services.imap.commands.sequence import SequenceSet
 
@@ -95,7 +94,6 @@ class Attributes:
 class Fetch:
     """FETCH and UID FETCH. `changed_since` and `vanished` are modifiers of RFC 7162."""
 
-    name: ClassVar[str] = "FETCH"
     messages: SequenceSet
     attributes: Attributes
     uid: bool = False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, IntFlag
-from typing import ClassVar
 
 from services.common.domain import AppendItem
 
@@ -16,7 +15,6 @@ class Select:
     `condstore` is RFC 7162's parameter of that name.
     """
 
-    name: ClassVar[str] = "SELECT"
     mailbox: str
     read_only: bool = False
     condstore: bool = False
@@ -29,7 +27,6 @@ class Create:
     `container`: the name came with the hierarchy separator at its end, which is not part of `mailbox`.
     """
 
-    name: ClassVar[str] = "CREATE"
     mailbox: str
     special_use: str = ""
     container: bool = False
@@ -39,7 +36,6 @@ class Create:
 class Delete:
     """DELETE, RFC 9051 section 6.3.5."""
 
-    name: ClassVar[str] = "DELETE"
     mailbox: str
 
 
@@ -47,7 +43,6 @@ class Delete:
 class Rename:
     """RENAME, RFC 9051 section 6.3.6."""
 
-    name: ClassVar[str] = "RENAME"
     mailbox: str
     new_name: str
 
@@ -56,7 +51,6 @@ class Rename:
 class Subscribe:
     """SUBSCRIBE, RFC 9051 section 6.3.7."""
 
-    name: ClassVar[str] = "SUBSCRIBE"
     mailbox: str
 
 
@@ -64,7 +58,6 @@ class Subscribe:
 class Unsubscribe:
     """UNSUBSCRIBE, RFC 9051 section 6.3.8."""
 
-    name: ClassVar[str] = "UNSUBSCRIBE"
     mailbox: str
 
 
@@ -107,7 +100,6 @@ class List:
     `status` are the items of RETURN (STATUS (..)), RFC 9051 section 6.3.9.2.
     """
 
-    name: ClassVar[str] = "LIST"
     reference: str
     patterns: tuple[str, ...]
     selection: ListSelection = ListSelection.NONE
@@ -120,7 +112,6 @@ class List:
 class Lsub:
     """LSUB, RFC 3501 section 6.3.9."""
 
-    name: ClassVar[str] = "LSUB"
     reference: str
     pattern: str
 
@@ -129,14 +120,11 @@ class Lsub:
 class Namespace:
     """NAMESPACE, RFC 9051 section 6.3.10."""
 
-    name: ClassVar[str] = "NAMESPACE"
-
 
 @dataclass(frozen=True, slots=True)
 class Status:
     """STATUS, RFC 9051 section 6.3.11. Items in the order asked for, each once."""
 
-    name: ClassVar[str] = "STATUS"
     mailbox: str
     items: tuple[StatusItem, ...]
 
@@ -148,6 +136,5 @@ class Append:
     One item, or several with MULTIAPPEND (RFC 3502). In `NeedLiteral.append` the last item's body is still empty.
     """
 
-    name: ClassVar[str] = "APPEND"
     mailbox: str
     items: tuple[AppendItem, ...]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from services.common.domain import FlagChange
 from services.imap.commands.sequence import SequenceSet
@@ -13,28 +12,21 @@ from services.imap.commands.sequence import SequenceSet
 class Check:
     """CHECK, RFC 3501 section 6.4.1."""
 
-    name: ClassVar[str] = "CHECK"
-
 
 @dataclass(frozen=True, slots=True)
 class Close:
     """CLOSE, RFC 9051 section 6.4.1."""
-
-    name: ClassVar[str] = "CLOSE"
 
 
 @dataclass(frozen=True, slots=True)
 class Unselect:
     """UNSELECT, RFC 9051 section 6.4.2."""
 
-    name: ClassVar[str] = "UNSELECT"
-
 
 @dataclass(frozen=True, slots=True)
 class Expunge:
     """EXPUNGE, and with `uids` UID EXPUNGE (RFC 9051 sections 6.4.3 and 6.4.9)."""
 
-    name: ClassVar[str] = "EXPUNGE"
     uids: SequenceSet | None = None
 
 
@@ -42,7 +34,6 @@ class Expunge:
 class Store:
     """STORE and UID STORE, RFC 9051 section 6.4.6. `unchanged_since` is RFC 7162's modifier."""
 
-    name: ClassVar[str] = "STORE"
     messages: SequenceSet
     change: FlagChange
     silent: bool = False
@@ -54,7 +45,6 @@ class Store:
 class Copy:
     """COPY and UID COPY, RFC 9051 section 6.4.7."""
 
-    name: ClassVar[str] = "COPY"
     messages: SequenceSet
     mailbox: str
     uid: bool = False
@@ -64,7 +54,6 @@ class Copy:
 class Move:
     """MOVE and UID MOVE, RFC 9051 section 6.4.8."""
 
-    name: ClassVar[str] = "MOVE"
     messages: SequenceSet
     mailbox: str
     uid: bool = False

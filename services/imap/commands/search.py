@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, IntFlag
-from typing import ClassVar
 
 from services.common.domain import TextKey
 from services.imap.commands.sequence import SequenceSet
@@ -38,10 +37,9 @@ class And:
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    """One of them holds."""
+    """One of `keys` holds; `OR a OR b c` is one Or of three."""
 
-    left: SearchKey
-    right: SearchKey
+    keys: tuple[SearchKey, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +128,6 @@ SearchKey = All | And | Or | Not | Messages | Flag | Keyword | Recent | Date | L
 class Search:
     """SEARCH and UID SEARCH. `returns` is None without RETURN; `RETURN ()` is ALL."""
 
-    name: ClassVar[str] = "SEARCH"
     key: SearchKey
     uid: bool = False
     returns: SearchReturn | None = None

@@ -3,43 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 
 @dataclass(frozen=True, slots=True)
 class Capability:
     """CAPABILITY, RFC 9051 section 6.1.1."""
 
-    name: ClassVar[str] = "CAPABILITY"
-
 
 @dataclass(frozen=True, slots=True)
 class Noop:
     """NOOP, RFC 9051 section 6.1.2."""
-
-    name: ClassVar[str] = "NOOP"
 
 
 @dataclass(frozen=True, slots=True)
 class Logout:
     """LOGOUT, RFC 9051 section 6.1.3."""
 
-    name: ClassVar[str] = "LOGOUT"
-
 
 @dataclass(frozen=True, slots=True)
 class Id:
     """ID, RFC 2971. `fields` is None for NIL; names are in lower case, a value None was NIL."""
 
-    name: ClassVar[str] = "ID"
     fields: tuple[tuple[str, str | None], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class StartTls:
     """STARTTLS, RFC 9051 section 6.2.1."""
-
-    name: ClassVar[str] = "STARTTLS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +39,6 @@ class Authenticate:
     `initial` is the initial response as sent, in base64 ("=" is an empty one), None without; `mechanism` in capitals.
     """
 
-    name: ClassVar[str] = "AUTHENTICATE"
     mechanism: str
     initial: bytes | None = field(default=None, repr=False)
 
@@ -58,7 +47,6 @@ class Authenticate:
 class Login:
     """LOGIN, RFC 9051 section 6.2.3."""
 
-    name: ClassVar[str] = "LOGIN"
     user: str
     password: str = field(repr=False)
 
@@ -67,12 +55,9 @@ class Login:
 class Enable:
     """ENABLE, RFC 9051 section 6.3.1. Names in capitals, in the order sent."""
 
-    name: ClassVar[str] = "ENABLE"
     capabilities: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Idle:
     """IDLE, RFC 9051 section 6.3.13; its end, DONE, is a `Continuation`."""
-
-    name: ClassVar[str] = "IDLE"
