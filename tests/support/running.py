@@ -1,0 +1,109 @@
+"""The services as a user runs them: processes under `mailkeep run`, on free ports, in a folder of the test."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PASSWORD = "correct horse"
+USER = "anna@example.com"
+OTHER = "bert@example.com"
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now."""
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+class RunningServices:
+    """Store, lmtp, pop and imap as processes. `environ` is what a `mailkeep` command of the test needs."""
+
+    def __init__(self, data: Path, **overrides: str) -> None:
+        self.data = data
+        self.imap, self.imaps, self.pop, self.pops, self.lmtp, *admin = free_ports(9)
+        self.environ = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("MAILKEEP_")},
+            "MAILKEEP_DATA": str(data),
+            "MAILKEEP_IMAP_PORT": str(self.imap),
+            "MAILKEEP_IMAP_SSLPORT": str(self.imaps),
+            "MAILKEEP_POP_PORT": str(self.pop),
+            "MAILKEEP_POP_SSLPORT": str(self.pops),
+            "MAILKEEP_LMTP_PORT": str(self.lmtp),
+            "MAILKEEP_IMAP_ADMINPORT": str(admin[0]),
+            "MAILKEEP_POP_ADMINPORT": str(admin[1]),
+            "MAILKEEP_LMTP_ADMINPORT": str(admin[2]),
+            "MAILKEEP_STORE_ADMINPORT": str(admin[3]),
+            "MAILKEEP_IMAP_DRAINSECONDS": "2",
+            "MAILKEEP_POP_DRAINSECONDS": "2",
+            "MAILKEEP_LMTP_DRAINSECONDS": "2",
+            "MAILKEEP_STORE_DRAINSECONDS": "2",
+            **overrides,
+        }
+        self.admin = dict(zip(("imap", "pop", "lmtp", "store"), admin, strict=True))
+        self._process: subprocess.Popen[bytes] | None = None
+        self.log = data / "services.log"
+
+    def command(self, *words: str, given: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run `mailkeep WORDS` with `given` on its standard input."""
+        return subprocess.run(
+            [sys.executable, "-m", "services.cli", *words],
+            env=self.environ, input=given, text=True, capture_output=True, timeout=60, check=check,
+        )  # fmt: skip
+
+    def start(self) -> None:
+        """Start and wait until every port answers."""
+        self.data.mkdir(parents=True, exist_ok=True)
+        with open(self.log, "ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "services.cli", "run"],
+                env=self.environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        for port in (self.imap, self.pop, self.lmtp):
+            self._wait(port)
+
+    def _wait(self, port: int) -> None:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+            except OSError:
+                if self._process is None or self._process.poll() is not None:
+                    raise AssertionError(f"mailkeep run ended:\n{self.log.read_text()}") from None
+                time.sleep(0.05)
+            else:
+                return
+        raise AssertionError(f"nothing listens on {port}:\n{self.log.read_text()}")
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit code."""
+        if self._process is None:
+            return 0
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(30)
+
+
+@contextmanager
+def running(data: Path, **overrides: str) -> Iterator[RunningServices]:
+    """Services with the accounts USER and OTHER, stopped at the end."""
+    services = RunningServices(data, **overrides)
+    services.data.mkdir(parents=True, exist_ok=True)
+    for user in (USER, OTHER):
+        services.command("account", "add", user, "--password-stdin", given=PASSWORD + "\n")
+    services.start()
+    try:
+        yield services
+    finally:
+        services.stop()
