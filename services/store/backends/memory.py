@@ -1,0 +1,42 @@
+"""The store in memory, for tests: the same SQL engine without a file, and bodies in a list."""
+
+from __future__ import annotations
+
+from services.common.errors import Reason, StoreError
+from services.store.backends import Location
+from services.store.backends.digests import matches
+from services.store.backends.sqlite import SqliteDatabase
+
+
+class MemoryBodyStore:
+    """`BodyStore` in memory. Its locations have segment 0: there is nothing to read by reference."""
+
+    def __init__(self) -> None:
+        self._bodies: list[bytes] = []
+        self._closed = False
+
+    async def put(self, body: bytes, digest: bytes) -> Location:
+        """Keep a body; `offset` is its number."""
+        if self._closed:
+            raise StoreError(Reason.UNAVAILABLE)
+        self._bodies.append(bytes(body))
+        return Location(0, len(self._bodies) - 1, len(body))
+
+    async def read(self, location: Location, digest: bytes, offset: int = 0, length: int | None = None) -> bytes:
+        """Bytes of a body. Raises MESSAGE_NOT_FOUND, STORAGE_CORRUPT."""
+        if location.segment != 0 or not 0 <= location.offset < len(self._bodies):
+            raise StoreError(Reason.MESSAGE_NOT_FOUND)
+        body = self._bodies[location.offset]
+        end = location.length if length is None else min(offset + length, location.length)
+        if offset == 0 and end == location.length and not matches(body, digest):
+            raise StoreError(Reason.STORAGE_CORRUPT)
+        return body[offset:end]
+
+    async def close(self) -> None:
+        """Take no more bodies."""
+        self._closed = True
+
+
+async def open_memory() -> tuple[SqliteDatabase, MemoryBodyStore]:
+    """An empty store in memory, ready for rules."""
+    return await SqliteDatabase.open_memory(), MemoryBodyStore()

@@ -1,0 +1,128 @@
+"""Group commit: the one thread that writes to a SQLite file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+import apsw
+
+from services.common.errors import Reason, StoreError
+from services.store.backends.jobs import Inbox, Job, Outcomes
+from services.store.backends.sqliteconnection import SqliteTransaction, run_rule, storage_error
+
+GROUP_RULES: Final = 512
+GROUP_SECONDS: Final = 0.02
+"""A group that took this long so far is committed, so that a slow rule does not hold back the ones before it."""
+
+
+class _GroupLostError(Exception):
+    """SQLite ended the transaction by itself: nothing of the group is left."""
+
+
+class GroupCommit:
+    """Takes what is queued, runs each rule under a savepoint of one transaction, and commits them together.
+
+    A rule that fails is undone alone. Nothing is answered before the commit is on the disk.
+    """
+
+    def __init__(
+        self, connection: apsw.Connection, inbox: Inbox, outcomes: Outcomes, committed: Callable[[], None]
+    ) -> None:
+        self._connection = connection
+        self._transaction = SqliteTransaction(connection)
+        self._inbox = inbox
+        self._outcomes = outcomes
+        self._committed = committed
+        self._suspect = False
+        self._ended = False
+
+    def run(self) -> None:
+        """The thread's whole life."""
+        waiting: list[Job] = []
+        while self._gather(waiting):
+            waiting = self._group(waiting)
+        self._connection.close()
+
+    def _gather(self, waiting: list[Job]) -> bool:
+        """Take up what is queued, and wait for something where there is nothing; False at the end."""
+        queue = self._inbox.queue
+        while not self._ended and len(waiting) < GROUP_RULES and (not waiting or not queue.empty()):
+            if (jobs := queue.get()) is None:
+                self._ended = True
+            else:
+                waiting += jobs
+        return bool(waiting)
+
+    def _group(self, waiting: list[Job]) -> list[Job]:
+        """Commit a group from the front of `waiting` and answer it; returns the rest."""
+        done: list[Job] = []
+        try:
+            self._settle()
+            self._transaction.control("BEGIN IMMEDIATE")
+            self._run_rules(waiting, done)
+            self._commit()
+        except (apsw.Error, _GroupLostError) as error:
+            done = done or waiting[:GROUP_RULES]
+            self._abandon(done, error)
+        self._outcomes.post(done)
+        return waiting[len(done) :]
+
+    def _run_rules(self, waiting: list[Job], done: list[Job]) -> None:
+        deadline = time.monotonic() + GROUP_SECONDS
+        for job in waiting:
+            done.append(job)
+            if not job.future.cancelled():
+                self._attempt(job)
+            if len(done) >= GROUP_RULES or time.monotonic() > deadline:
+                return
+
+    def _attempt(self, job: Job) -> None:
+        transaction = self._transaction
+        transaction.control("SAVEPOINT rule")
+        if job.reads:
+            self._connection.pragma("query_only", 1)
+        run_rule(job, transaction)
+        if job.reads:
+            self._connection.pragma("query_only", 0)
+        if not transaction.open:
+            raise _GroupLostError from job.error
+        if job.error is not None:
+            transaction.control("ROLLBACK TO rule")
+        transaction.control("RELEASE rule")
+
+    def _commit(self) -> None:
+        try:
+            self._transaction.control("COMMIT")
+        except apsw.IOError:
+            # Part of the log may have reached the disk and part not, and a later fsync need not say so.
+            self._suspect = True
+            raise
+        self._committed()
+
+    def _settle(self) -> None:
+        """After a failed write of the log, trust it only once all of it was copied into the file and synced."""
+        if self._suspect:
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self._suspect = False
+
+    def _abandon(self, jobs: list[Job], error: Exception) -> None:
+        """Roll everything back and give each job the reason, also those that had failed on their own: what they saw
+        may have been the work of a rule that is now undone.
+        """
+        if self._transaction.open:
+            try:
+                self._transaction.control("ROLLBACK")
+            except apsw.Error:
+                self._suspect = True
+        for job in jobs:
+            job.error = _group_error(error, jobs)
+
+
+def _group_error(error: Exception, jobs: list[Job]) -> StoreError:
+    if isinstance(error, apsw.Error):
+        return storage_error(error)
+    causes = [job.error for job in jobs if isinstance(job.error, StoreError)]
+    last = causes[-1] if causes else StoreError(Reason.INTERNAL)
+    return StoreError(last.reason, last.metadata)
