@@ -1,0 +1,103 @@
+"""Commands on mailboxes (RFC 9051 section 6.3), LIST apart."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from services.common.domain import SEPARATOR
+from services.imap.commands import Create, Delete, Rename, Select, Status, Subscribe, Unsubscribe
+from services.imap.commands.mailbox import StatusItem
+from services.imap.wire.lexer import BadSyntax, Lexer
+from services.imap.wire.mailboxname import read_mailbox
+
+_ATTRIBUTE: Final = re.compile(rb"\\[A-Za-z]+")
+
+
+def _mailbox(lexer: Lexer) -> str:
+    lexer.space()
+    return read_mailbox(lexer)
+
+
+def _only_mailbox(lexer: Lexer) -> str:
+    mailbox = _mailbox(lexer)
+    lexer.end()
+    return mailbox
+
+
+def parse_select(lexer: Lexer) -> Select:
+    """`select`, after its name."""
+    return Select(_only_mailbox(lexer))
+
+
+def parse_examine(lexer: Lexer) -> Select:
+    """`examine`, after its name."""
+    return Select(_only_mailbox(lexer), read_only=True)
+
+
+def parse_delete(lexer: Lexer) -> Delete:
+    """`delete`, after its name."""
+    return Delete(_only_mailbox(lexer))
+
+
+def parse_subscribe(lexer: Lexer) -> Subscribe:
+    """`subscribe`, after its name."""
+    return Subscribe(_only_mailbox(lexer))
+
+
+def parse_unsubscribe(lexer: Lexer) -> Unsubscribe:
+    """`unsubscribe`, after its name."""
+    return Unsubscribe(_only_mailbox(lexer))
+
+
+def parse_rename(lexer: Lexer) -> Rename:
+    """`rename`, after its name."""
+    mailbox, new_name = _mailbox(lexer), _mailbox(lexer)
+    lexer.end()
+    return Rename(mailbox, new_name)
+
+
+def parse_create(lexer: Lexer) -> Create:
+    """`create`, after its name, with RFC 6154 section 3's USE."""
+    mailbox = _mailbox(lexer)
+    special_use = ""
+    if not lexer.at_end():
+        lexer.space()
+        special_use = _use(lexer)
+    lexer.end()
+    container = mailbox.endswith(SEPARATOR)
+    return Create(mailbox.removesuffix(SEPARATOR), special_use, container)
+
+
+def _use(lexer: Lexer) -> str:
+    """`"(" "USE" SP "(" use-attr *(SP use-attr) ")" ")"`; a mailbox has at most one use here."""
+    lexer.take(b"(")
+    if not lexer.skip_word("USE"):
+        raise BadSyntax("Unknown CREATE parameter")
+    lexer.space()
+    uses = lexer.parenthesised(lambda inner: inner.pattern(_ATTRIBUTE, "Expected an attribute").group().decode())
+    lexer.take(b")")
+    if len(uses) > 1:
+        raise BadSyntax("A mailbox has one special use", "USEATTR", "NO")
+    return uses[0]
+
+
+def parse_status(lexer: Lexer) -> Status:
+    """`status`, after its name."""
+    mailbox = _mailbox(lexer)
+    lexer.space()
+    items = read_status_items(lexer)
+    lexer.end()
+    return Status(mailbox, items)
+
+
+def read_status_items(lexer: Lexer) -> tuple[StatusItem, ...]:
+    """`"(" status-att *(SP status-att) ")"`."""
+    return tuple(dict.fromkeys(lexer.parenthesised(_status_item)))
+
+
+def _status_item(lexer: Lexer) -> StatusItem:
+    item = StatusItem.__members__.get(lexer.word())
+    if item is None:
+        raise BadSyntax("Unknown STATUS item")
+    return item
