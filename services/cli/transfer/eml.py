@@ -89,7 +89,7 @@ def _read(files: list[Path]) -> Iterator[Message]:
             data if raw else with_crlf(data),
             sum(_BITS.get(flag, 0) for flag in flags),
             tuple(flag for flag in flags if flag not in _BITS),
-            int(beside.get("internaldate") or path.stat().st_mtime),
+            int(beside.get("internaldate", path.stat().st_mtime)),
         )
 
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from services.cli.transfer.message import Folder, Message, SourceError, is_raw, with_crlf
 from services.common.domain import ANSWERED, DELETED, DRAFT, FLAGGED, INBOX, SEEN
-from services.imap.wire.mailboxname import decode_utf7, encode_utf7
+from services.imap.wire.mailboxname import InvalidName, decode_utf7, encode_utf7
 
 _FLAGS = {"D": DRAFT, "F": FLAGGED, "R": ANSWERED, "S": SEEN, "T": DELETED}
 _RAW = ",L=raw"
 _DOVECOT_KEYWORDS = "dovecot-keywords"
+_DOT = "&AC4-"
+"""A dot inside a level's name: modified UTF-7 that no encoder makes, as other servers write it."""
 
 
 class MaildirSource:
@@ -29,7 +31,7 @@ class MaildirSource:
         yield self._open(self._root, self._folder)
         for path in sorted(self._root.iterdir()):
             if path.name.startswith(".") and (path / "cur").is_dir():
-                yield self._open(path, decode_utf7(path.name[1:].encode().replace(b".", b"/")))
+                yield self._open(path, _folder_name(path.name[1:]))
 
     def _open(self, path: Path, name: str) -> Folder:
         files = [entry for part in ("cur", "new") if (path / part).is_dir() for entry in (path / part).iterdir()]
@@ -61,7 +63,7 @@ class MaildirTarget:
 
     def begin(self, folder: str, uidvalidity: int) -> None:
         """Make the folder's directories and see what they hold."""
-        encoded = encode_utf7(folder).decode().replace(".", "&AC4-").replace("/", ".")
+        encoded = encode_utf7(folder).replace(".", _DOT).replace("/", ".")
         self._path = self._root if folder == INBOX else self._root / f".{encoded}"
         self._uidvalidity = uidvalidity
         for part in ("tmp", "new", "cur"):
@@ -102,6 +104,15 @@ class MaildirTarget:
             lines = (f"{ord(letter) - ord('a')} {word}\n" for word, letter in self._keywords.items())
             (self._path / _DOVECOT_KEYWORDS).write_text("".join(lines), encoding="utf-8")
         return self._keywords.get(keyword, "")
+
+
+def _folder_name(encoded: str) -> str:
+    """The mailbox of a Maildir++ folder; a name that is no modified UTF-7 is taken as it stands."""
+    levels = encoded.replace(".", "/")
+    try:
+        return ".".join(decode_utf7(part) for part in levels.split(_DOT))
+    except InvalidName:
+        return levels
 
 
 def _keywords(path: Path) -> dict[str, str]:
