@@ -1,0 +1,136 @@
+"""Who may log in and who gets mail: the interface, and the answers it gives.
+
+Names. An address is compared with its domain in lower case and its local part in lower case too: RFC 5321 section
+2.4 leaves the local part's case to the receiving host, and a mailbox that differs from another by case alone only
+misleads its senders. A name without a domain is of `directory.defaultdomain`. Unicode is put into NFC. A folder after
+`+` is the caller's to split off (`services.lmtp`): `lookup` is asked for `user@domain`, never for `user+folder@domain`.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from services.common.domain import Quota
+
+
+class Status(Enum):
+    """What an account may do, in Messaging Server's words (`mailUserStatus`).
+
+    The value says what a login and what a delivery meets; `Entry` has it in words.
+    """
+
+    ACTIVE = "active"
+    INACTIVE = "inactive"
+    DISABLED = "disabled"
+    DELETED = "deleted"
+    HOLD = "hold"
+
+
+class Delivery(Enum):
+    """What becomes of mail for an account: taken, refused for now (4xx), refused (5xx)."""
+
+    ACCEPTED = 1
+    DEFERRED = 2
+    REFUSED = 3
+
+
+DELIVERY: dict[Status, Delivery] = {
+    Status.ACTIVE: Delivery.ACCEPTED,
+    Status.INACTIVE: Delivery.DEFERRED,
+    Status.HOLD: Delivery.DEFERRED,
+    Status.DISABLED: Delivery.REFUSED,
+    Status.DELETED: Delivery.REFUSED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One account of the directory. `account` is the canonical name, under which the store keeps its mail."""
+
+    account: str
+    quota: Quota = Quota()
+    aliases: tuple[str, ...] = ()
+    status: Status = Status.ACTIVE
+
+    @property
+    def delivery(self) -> Delivery:
+        """What becomes of mail for it. A deleted account is to be answered like an unknown one."""
+        return DELIVERY[self.status]
+
+
+class LoginRefusal(Enum):
+    """Why a login was refused; the value is the metric's and the log's word.
+
+    CREDENTIALS is all that a client may learn of a wrong name, a wrong password or a deleted account. INACTIVE
+    (inactive, disabled, hold) is said only to who gave the right password. PLAINTEXT: passwords are not taken on this
+    connection. SESSIONS: the account has as many sessions as it may.
+    """
+
+    CREDENTIALS = "credentials"
+    INACTIVE = "inactive"
+    PLAINTEXT = "plaintext"
+    SESSIONS = "sessions"
+
+
+class LoginRefused(Exception):  # noqa: N818 - an answer, not a fault
+    """The login is refused, for good as far as the client is concerned."""
+
+    def __init__(self, kind: LoginRefusal) -> None:
+        super().__init__(kind.value)
+        self.kind = kind
+
+
+class DirectoryUnavailable(Exception):  # noqa: N818 - an answer, not a fault
+    """No answer can be given now: the directory is away or has too much to do. A temporary failure to the client."""
+
+
+class AddressUnknown(Exception):  # noqa: N818 - an answer, not a fault
+    """No account has this address (550 5.1.1)."""
+
+
+class Directory(Protocol):
+    """A source of accounts. Methods run in the event loop and never block it."""
+
+    async def authenticate(self, name: str, password: str) -> Entry:
+        """The account `name` (an alias will do), whatever its status, where the password is right.
+
+        An unknown name takes as long as a wrong password. Raises LoginRefused (CREDENTIALS),
+        DirectoryUnavailable.
+        """
+
+    async def lookup(self, address: str) -> Entry:
+        """The account that gets mail for the address. Raises AddressUnknown, DirectoryUnavailable."""
+
+    @property
+    def generation(self) -> int:
+        """Grows whenever what was answered before may be out of date."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can answer now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A name as it is compared: lower case, NFC; `domain` may be empty."""
+
+    local: str
+    domain: str = field(default="")
+
+    def __str__(self) -> str:
+        return f"{self.local}@{self.domain}" if self.domain else self.local
+
+
+def parse_name(text: str) -> Name:
+    """Split at the last `@` and bring both parts into the form that is compared."""
+    local, at, domain = text.strip().rpartition("@")
+    if not at:
+        local, domain = domain, ""
+    return Name(_folded(local), _folded(domain).rstrip("."))
+
+
+def _folded(text: str) -> str:
+    return text.lower() if text.isascii() else unicodedata.normalize("NFC", text).lower()
