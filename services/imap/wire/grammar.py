@@ -54,12 +54,14 @@ class Syntax:
     """One row.
 
     `parse` reads from a lexer placed after the name, to the end. `quick` takes the arguments of a command without
-    literals and gives the same command, or None for what it does not know; it may raise BadSyntax.
+    literals and gives the same command, or None for what it does not know; it may raise BadSyntax. `value` is the
+    command of a name without arguments.
     """
 
     name: str
     parse: Callable[[Lexer], Command]
     quick: Callable[[bytes], Command | None] | None = None
+    value: Command | None = None
 
 
 def _bare(name: str, command: Command) -> Syntax:
@@ -69,7 +71,7 @@ def _bare(name: str, command: Command) -> Syntax:
         lexer.end()
         return command
 
-    return Syntax(name, parse, lambda arguments: None if arguments else command)
+    return Syntax(name, parse, value=command)
 
 
 _ROWS: Final = (
