@@ -93,20 +93,32 @@ class Malformed(Exception):  # noqa: N818 - a reply, not a fault
 
 
 class Wire(Protocol):
-    """The way to the client, as the connection gives it to the session."""
+    """The way to the client; `services.imap.connection` is it."""
+
+    address: str
+    local: bool
+    """Whether the client is on this machine."""
+    tls: bool
+    """Whether TLS protects the connection."""
 
     @property
-    def secure(self) -> bool:
-        """Whether TLS protects the connection (or it never leaves the machine and options allow that)."""
+    def tls_available(self) -> bool:
+        """Whether STARTTLS can be offered."""
 
     def write(self, data: bytes) -> None:
         """Queue bytes for the client."""
 
     async def drain(self) -> None:
-        """Wait until the client has read enough; long answers call it every 256 KiB or so."""
+        """Let others run, and wait until the client has read enough; long answers call it every 256 KiB or so."""
 
-    def ask(self, prompt: bytes, answer: LineAnswer, *, limit: int = 12_288) -> bytes:
-        """`+ prompt`; the client's next line goes to `answer`, which finishes the command. A handler returns it."""
+    def ask(self, prompt: bytes, answer: LineAnswer) -> bytes:
+        """`+ prompt`: the client's next line goes to `answer`, which finishes the command (or asks again).
+
+        A handler returns what this returns.
+        """
+
+    def admit(self, user: str) -> bool:
+        """Count the session as the user's; False where that is one too many."""
 
     def start_tls(self) -> None:
         """Begin the TLS handshake once the running command's answer is written (RFC 9051 section 6.2.1)."""
@@ -114,29 +126,18 @@ class Wire(Protocol):
     def close(self) -> None:
         """Close once the running command's answer is written (LOGOUT)."""
 
+    def announce(self) -> None:
+        """The mailbox changed while the client idles: tell it soon."""
+
 
 class Session:
     """One client's session. Slots only: thousands of these sit idle."""
 
-    __slots__ = (
-        "address",
-        "client",
-        "enabled",
-        "mute_expunge",
-        "revision2",
-        "saved",
-        "service",
-        "session_id",
-        "state",
-        "tag",
-        "wire",
-    )
+    __slots__ = ("client", "enabled", "mute_expunge", "revision2", "service", "state", "tag", "wire")
 
-    def __init__(self, service: ImapService, wire: Wire, session_id: str, address: str) -> None:
+    def __init__(self, service: ImapService, wire: Wire) -> None:
         self.service = service
         self.wire = wire
-        self.session_id = session_id
-        self.address = address
         self.state: SessionState = NotAuthenticated()
         self.tag = b"*"
         """The running command's; the connection sets it."""
@@ -173,10 +174,16 @@ class Session:
         assert isinstance(state, Selected)  # noqa: S101 - the table's promise
         return state
 
-    def logged_in(self, user: str, account_id: AccountId, quota: Quota) -> None:
-        """LOGIN or AUTHENTICATE succeeded."""
+    def log_in(self, user: str, account_id: AccountId, quota: Quota) -> None:
+        """LOGIN or AUTHENTICATE succeeded. Raises Refused where the account has as many sessions as it may."""
+        if not self.wire.admit(user):
+            raise Refused(b"Too many sessions", b"LIMIT")
         self.state = Authenticated(user, account_id, quota)
-        self.service.logged_in(self, user)
+
+    def select(self, view: View) -> None:
+        """SELECT or EXAMINE succeeded."""
+        account = self.account
+        self.state = Selected(account.user, account.account_id, account.quota, view)
 
     def leave_mailbox(self) -> None:
         """Give the view up, if there is one: CLOSE, UNSELECT, another SELECT, LOGOUT, a cut connection."""

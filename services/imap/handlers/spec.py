@@ -18,7 +18,6 @@ class CommandSpec:
 
     - `uses_seqs`: its sequence numbers must stay what they are, so no EXPUNGE is told while it runs or at its end
       (RFC 9051 section 7.5.1: FETCH, STORE, SEARCH; their UID forms are free to).
-    - `waits`: it spends its time waiting for the client, and so holds none of `imap.maxthreads`.
     - `needs_privacy`: it is refused with PRIVACYREQUIRED where a password may not travel in clear.
     - `capabilities`: what CAPABILITY announces because this row is here.
     """
@@ -26,6 +25,5 @@ class CommandSpec:
     handler: Handler
     states: State
     uses_seqs: bool = False
-    waits: bool = False
     needs_privacy: bool = False
     capabilities: tuple[str, ...] = ()

@@ -1,0 +1,61 @@
+"""What all IMAP sessions of a process share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from services.imap.answers import Answers
+from services.imap.cache import Cache
+from services.imap.columns import ColumnReader
+from services.imap.mailboxes import Mailboxes
+from services.imap.searching import Searches
+
+if TYPE_CHECKING:
+    from services.common.bodyreader import BodyReader
+    from services.common.live import Live
+    from services.common.login import Login
+    from services.common.options import Configuration, ImapOptions
+    from services.common.store import ChangeFeed, Store
+
+BODIES_SHARE = 4
+"""One part in so many of `imap.cachebytes` is for bodies; the rest for columns, answers and mailboxes."""
+
+
+class ImapService:
+    """The store and what is kept of it, logins and options: everything that a handler reaches beside its session."""
+
+    __slots__ = ("answers", "bodies", "cache", "columns", "configuration", "inflight", "login", "mailboxes", "searches", "store")
+
+    def __init__(
+        self,
+        store: Store,
+        feed: ChangeFeed,
+        bodies: BodyReader,
+        login: Login,
+        configuration: Live[Configuration],
+    ) -> None:
+        self.store = store
+        self.bodies = bodies
+        self.login = login
+        self.configuration = configuration
+        self.cache = Cache(self._cache_bytes(configuration.value))
+        self.mailboxes = Mailboxes(store, feed, self.cache)
+        self.columns = ColumnReader(store, self.cache)
+        self.answers = Answers(self.cache)
+        self.searches = Searches(store, self.columns, self.cache)
+        self.inflight = 0
+        """Bytes of APPENDs that are arriving (`imap.inflightbytes`)."""
+        configuration.subscribe(lambda value: self.cache.resize(self._cache_bytes(value)))
+
+    @property
+    def options(self) -> ImapOptions:
+        """The options as they are now."""
+        return self.configuration.value.imap
+
+    async def close(self) -> None:
+        """Every session is gone: finish what runs in the background."""
+        await self.mailboxes.close()
+
+    @staticmethod
+    def _cache_bytes(configuration: Configuration) -> int:
+        return configuration.imap.cachebytes * (BODIES_SHARE - 1) // BODIES_SHARE
