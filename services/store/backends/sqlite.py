@@ -135,7 +135,7 @@ class SqliteDatabase:
         self.commits = 0
         """Groups that were committed; readers compare it to know whether their snapshot is still the newest."""
         self.reading: SimpleQueue[Job | None] = SimpleQueue()
-        self._inbox = Inbox(loop)
+        self._inbox: Inbox[Job] = Inbox(loop)
         self._checkpointer = _Checkpointer(writer, path) if path != MEMORY else None
         # A database in memory is seen by one connection only: its writer runs the reads too.
         self._readers = [_Reader(self, connect(path, cache_bytes=READER_CACHE)) for _ in range(readers)]
@@ -170,7 +170,7 @@ class SqliteDatabase:
 
     async def read(self, rule: Rule[T]) -> T:
         """Run a rule that only reads, on a consistent snapshot, beside other reads and writes."""
-        job = self.outcomes.admit(rule, reads=True)
+        job = Job(self.outcomes.admit(), rule, reads=True)
         if self._readers:
             self.reading.put(job)
         else:
@@ -181,7 +181,7 @@ class SqliteDatabase:
         """Run a rule; returns once it is durable. A caller that is cancelled leaves the others of its group alone,
         and its own rule may still be committed.
         """
-        job = self.outcomes.admit(rule, committed, reads=False)
+        job = Job(self.outcomes.admit(), rule, reads=False, committed=committed)
         self._inbox.submit(job)
         return await job.future  # type: ignore[no-any-return]
 

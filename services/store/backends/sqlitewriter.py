@@ -28,7 +28,7 @@ class GroupCommit:
     """
 
     def __init__(
-        self, connection: apsw.Connection, inbox: Inbox, outcomes: Outcomes, committed: Callable[[], None]
+        self, connection: apsw.Connection, inbox: Inbox[Job], outcomes: Outcomes, committed: Callable[[], None]
     ) -> None:
         self._connection = connection
         self._transaction = SqliteTransaction(connection)
@@ -36,24 +36,13 @@ class GroupCommit:
         self._outcomes = outcomes
         self._committed = committed
         self._suspect = False
-        self._ended = False
 
     def run(self) -> None:
         """The thread's whole life."""
         waiting: list[Job] = []
-        while self._gather(waiting):
+        while self._inbox.gather(waiting, GROUP_RULES):
             waiting = self._group(waiting)
         self._connection.close()
-
-    def _gather(self, waiting: list[Job]) -> bool:
-        """Take up what is queued, and wait for something where there is nothing; False at the end."""
-        queue = self._inbox.queue
-        while not self._ended and len(waiting) < GROUP_RULES and (not waiting or not queue.empty()):
-            if (jobs := queue.get()) is None:
-                self._ended = True
-            else:
-                waiting += jobs
-        return bool(waiting)
 
     def _group(self, waiting: list[Job]) -> list[Job]:
         """Commit a group from the front of `waiting` and answer it; returns the rest."""
