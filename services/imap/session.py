@@ -19,6 +19,7 @@ from enum import IntFlag
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from services.common.domain import AccountId, Quota
+from services.imap.replies import tagged
 
 if TYPE_CHECKING:
     from services.common.options import ImapOptions
@@ -202,10 +203,3 @@ class Session:
     def ok(self, text: bytes, code: bytes = b"") -> bytes:
         """What may be told of changes, then `tag OK [code] text` for the running command."""
         return self.updates() + tagged(self.tag, b"OK", text, code)
-
-
-def tagged(tag: bytes, condition: bytes, text: bytes, code: bytes = b"") -> bytes:
-    """A tagged (or, with `*`, untagged) status response (RFC 9051 section 7.1)."""
-    if code:
-        return b"%b %b [%b] %b\r\n" % (tag, condition, code, text)
-    return b"%b %b %b\r\n" % (tag, condition, text)
