@@ -100,7 +100,18 @@ class PopOptions(ServiceOptions):
     logindelay: int = option(
         0, "Seconds an account must wait between logins (LOGIN-DELAY).", low=0, high=86400, unit="s", live=True
     )
-    expire: str = option("NEVER", "EXPIRE shown in CAPA: NEVER or days.", live=True)
+    expire: int = option(
+        -1, "Days the site keeps mail that users leave here, as EXPIRE announces it; -1: for ever (NEVER).",
+        low=-1, high=36_500, unit="days", live=True,
+    )  # fmt: skip
+    language: str = option(
+        "en", "Language of the replies to clients that leave the choice to the server (LANG *).",
+        choices=("en", "de", "fr", "es"), live=True,
+    )  # fmt: skip
+    utf8headers: str = option(
+        "send", "What a client without UTF8 mode gets of a message with UTF-8 headers: send it as it is, or refuse it.",
+        choices=("send", "refuse"), live=True,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

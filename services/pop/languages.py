@@ -31,6 +31,7 @@ class Text(Enum):
     BEGIN_TLS = auto()
     UTF8 = auto()
     LANGUAGES = auto()
+    LANGUAGE = auto()
     LOGIN_FAILED = auto()
     LOGIN_BARRED = auto()
     PASSWORD_IN_CLEAR = auto()
@@ -111,6 +112,9 @@ TEXTS: Final[dict[Text, Row]] = {
     Text.BEGIN_TLS: _ok("Begin TLS", "TLS beginnen", "Commencez TLS", "Inicie TLS"),
     Text.UTF8: _ok("UTF-8 from now on", "Ab jetzt UTF-8", "UTF-8 désormais", "UTF-8 desde ahora"),
     Text.LANGUAGES: _ok("Languages follow", "Die Sprachen folgen", "Voici les langues", "Siguen los idiomas"),
+    Text.LANGUAGE: _ok(
+        "%s English from now on", "%s Ab jetzt Deutsch", "%s Désormais en français", "%s Desde ahora en español"
+    ),
     Text.LOGIN_FAILED: _error(
         "AUTH",
         "Wrong name or password",

@@ -68,27 +68,36 @@ def multiline(first: bytes, lines: Sequence[str]) -> bytes:
     return first + "".join([f"{line}\r\n" for line in lines]).encode() + END
 
 
-def listing(first: bytes, line: bytes, numbers: Sequence[int], values: Sequence[int]) -> Iterator[bytes]:
-    """A reply with one line for each message: `line` takes its number and its value with `%`. In parts."""
+def size_parts(first: bytes, sizes: array[int], deleted: set[int]) -> Iterator[bytes]:
+    """LIST: number and octets of each message, in parts."""
+    return _listing(first, b"%d %d\r\n", sizes, deleted)
+
+
+def uid_parts(first: bytes, uidvalidity: int, uids: array[int], deleted: set[int]) -> Iterator[bytes]:
+    """UIDL: number and unique id of each message, in parts."""
+    return _listing(first, b"%%d %08x%%08x\r\n" % uidvalidity, uids, deleted)
+
+
+def unique_id(uidvalidity: int, uid: int) -> bytes:
+    """UIDVALIDITY and UID in hex of fixed width: the same for ever, and of no other message (RFC 1939 section 7)."""
+    return b"%08x%08x" % (uidvalidity, uid)
+
+
+def _listing(first: bytes, line: bytes, values: array[int], deleted: set[int]) -> Iterator[bytes]:
+    numbers: Sequence[int] = range(1, len(values) + 1)
+    column: Sequence[int] = values
+    if deleted:
+        numbers = [number for number in numbers if number - 1 not in deleted]
+        column = [values[number - 1] for number in numbers]
     yield first
     for start in range(0, len(numbers), LISTED_AT_ONCE):
         part = numbers[start : start + LISTED_AT_ONCE]
         # One format operation for all lines: the fastest way there is to make thousands of them.
         pairs = [0] * (2 * len(part))
         pairs[::2] = part
-        pairs[1::2] = values[start : start + LISTED_AT_ONCE]
+        pairs[1::2] = column[start : start + LISTED_AT_ONCE]
         yield line * len(part) % tuple(pairs)
     yield END
-
-
-def size_line() -> bytes:
-    """LIST: number and octets."""
-    return b"%d %d\r\n"
-
-
-def uid_line(uidvalidity: int) -> bytes:
-    """UIDL: number and unique id: UIDVALIDITY and UID in hex of fixed width, the same for ever (RFC 1939 section 7)."""
-    return b"%%d %08x%%08x\r\n" % uidvalidity
 
 
 def message(first: bytes, body: bytes) -> bytes:
@@ -194,8 +203,3 @@ def header_of(body: bytes) -> bytes:
         return b""
     match = _HEADER_END.search(body)
     return body if match is None else body[: match.start()]
-
-
-def kept(values: array[int], without: set[int]) -> list[int]:
-    """Values by index, some left out."""
-    return [value for index, value in enumerate(values) if index not in without]

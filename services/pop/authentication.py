@@ -1,0 +1,141 @@
+"""USER and PASS (RFC 1939 section 7), AUTH (RFC 5034), and what every login ends in: an open maildrop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from services.common.connection import Answer
+from services.common.directory import LoginRefusal, LoginRefused
+from services.common.sasl import (
+    MECHANISMS,
+    Challenge,
+    Credentials,
+    Exchange,
+    SaslCancelledError,
+    SaslError,
+    Step,
+    offered,
+)
+from services.common.saslprep import saslprep
+from services.pop import replies
+from services.pop.commands import Auth, Response, Secret
+from services.pop.languages import Text
+from services.pop.session import Authorization, RefusedError, Session
+
+MAX_FAILURES: Final = 5
+"""Failed logins until the connection is closed."""
+
+REFUSALS: Final[dict[LoginRefusal, Text]] = {
+    LoginRefusal.CREDENTIALS: Text.LOGIN_FAILED,
+    LoginRefusal.INACTIVE: Text.LOGIN_BARRED,
+    LoginRefusal.PLAINTEXT: Text.PASSWORD_IN_CLEAR,
+    LoginRefusal.SESSIONS: Text.TOO_MANY_SESSIONS,
+}
+
+
+def takes_passwords(session: Session) -> bool:
+    """Whether a password may be sent on this connection now."""
+    return session.shared.login.allows_plaintext(tls=session.link.tls, local=session.link.local)
+
+
+def mechanisms(session: Session) -> tuple[str, ...]:
+    """The SASL mechanisms that can be used on this connection now."""
+    return offered(plaintext=takes_passwords(session))
+
+
+def user(session: Session, state: Authorization, command: Secret) -> Answer:
+    """USER: refused where PASS would be, before the password crosses the wire in clear."""
+    _check_passwords(session)
+    state.name = _prepared(command.argument)
+    return session.lines[Text.NAME_TAKEN]
+
+
+def password(session: Session, state: Authorization, command: Secret) -> Answer:
+    """PASS: for the name just given; after a failure the name is to be given again."""
+    _check_passwords(session)
+    name, state.name = state.name, ""
+    if not name:
+        raise RefusedError(Text.NO_NAME)
+    return _log_in(session, state, Credentials(name, _prepared(command.argument)))
+
+
+def apop(session: Session, state: Authorization, command: Secret) -> Answer:
+    """APOP: wants the server to know passwords in clear, which it does not; so the greeting has no timestamp."""
+    raise RefusedError(Text.NO_APOP)
+
+
+def auth(session: Session, state: Authorization, command: Auth) -> Answer:
+    """AUTH: begin an exchange; without a mechanism, list those there are, as clients older than CAPA ask."""
+    if not command.mechanism:
+        return replies.multiline(session.lines[Text.MECHANISMS], mechanisms(session))
+    mechanism = MECHANISMS.get(command.mechanism)
+    if mechanism is None:
+        raise RefusedError(Text.NO_MECHANISM)
+    if mechanism.plaintext:
+        _check_passwords(session)
+    exchange = state.exchange = Exchange(mechanism)
+    return _advance(session, state, lambda: exchange.begin(command.initial))
+
+
+def respond(session: Session, state: Authorization, command: Response) -> Answer:
+    """The client's next line in the exchange."""
+    exchange = state.exchange
+    session.machine.await_response(False)
+    if exchange is None:
+        raise RefusedError(Text.BAD_RESPONSE)
+    return _advance(session, state, lambda: exchange.respond(command.line))
+
+
+def _advance(session: Session, state: Authorization, advance: Callable[[], Step]) -> Answer:
+    try:
+        step = advance()
+    except SaslError as error:
+        state.exchange = None
+        _count_failure(session, state)
+        raise RefusedError(Text.CANCELLED if isinstance(error, SaslCancelledError) else Text.BAD_RESPONSE) from None
+    if isinstance(step, Challenge):
+        session.machine.await_response(True)
+        return replies.challenge(step.line)
+    state.exchange = None
+    return _log_in(session, state, step)
+
+
+async def _log_in(session: Session, state: Authorization, credentials: Credentials) -> bytes:
+    """Check the password, open the maildrop. Raises RefusedError, StoreError, DirectoryUnavailable."""
+    shared, link = session.shared, session.link
+    if credentials.for_another:
+        raise RefusedError(Text.LOGIN_BARRED)
+    name, secret = credentials.name, credentials.password
+    try:
+        entry = shared.login.cached("pop", name, secret)
+        if entry is None:
+            entry = await shared.login.password("pop", name, secret, link.address)
+    except LoginRefused as error:
+        _count_failure(session, state)
+        raise RefusedError(REFUSALS[error.kind]) from None
+    drop = await shared.maildrops.open(entry.account)
+    if not link.admit(entry.account):
+        shared.maildrops.abandon(drop)
+        raise RefusedError(Text.TOO_MANY_SESSIONS)
+    session.enter(drop)
+    return session.lines[Text.MAILDROP] % (drop.count, drop.octets)
+
+
+def _check_passwords(session: Session) -> None:
+    if not takes_passwords(session):
+        raise RefusedError(Text.PASSWORD_IN_CLEAR)
+
+
+def _count_failure(session: Session, state: Authorization) -> None:
+    state.failures += 1
+    if state.failures >= MAX_FAILURES:
+        session.link.close()
+
+
+def _prepared(argument: bytes) -> str:
+    """A name or password as it is compared (RFC 6856 section 2.2). One that cannot be right is wrong."""
+    try:
+        return saslprep(argument.decode())
+    except ValueError:
+        raise RefusedError(Text.LOGIN_FAILED) from None
