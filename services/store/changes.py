@@ -1,0 +1,190 @@
+"""The change hub: what commits is told to the front-end processes that look at the mailbox.
+
+Rules:
+1. A subscription has a position in each mailbox it follows: the modification sequence up to which it was told. A delta
+   that begins at or below the position goes into its queue and moves the position. Nothing is told twice, and never out
+   of order.
+2. Whatever cannot be done so (a new follower, a full queue, a delta that nobody built) makes the follower stale: the
+   subscription then reads the delta from the store by modification sequence, when its consumer asks for the next one.
+   A slow consumer thus costs its bounded queue and no more.
+3. Publishing costs one look-up where nobody follows, and one append for each follower elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from services.common.domain import AccountId, MailboxDelta, MailboxId
+
+MAX_QUEUED_ROWS: Final = 65_536
+"""Rows (a delta counts as one and its messages) that wait in one subscription."""
+
+Key = tuple[AccountId, MailboxId]
+Reader = Callable[[AccountId, MailboxId, int], Awaitable[MailboxDelta]]
+"""What changed in a mailbox after a modification sequence; a mailbox that is no more comes as `gone`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One committed change of a mailbox. `make` builds its delta, and is called only where somebody follows.
+
+    `make` None: nobody followed while the change was made, so nothing was read for it.
+    """
+
+    account_id: AccountId
+    mailbox_id: MailboxId
+    modseq: int
+    make: Callable[[], MailboxDelta] | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Follower:
+    """A mailbox that a subscription follows. `latest` is the highest modification sequence heard of."""
+
+    subscription: Subscription
+    key: Key
+    position: int
+    latest: int
+    stale: bool = True
+
+
+class ChangeHub:
+    """All subscriptions. Lives in the event loop; `followed` may be asked from any thread."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+        self._followers: dict[Key, list[_Follower]] = {}
+
+    def followed(self, account_id: AccountId, mailbox_id: MailboxId) -> bool:
+        """Whether anybody looks at the mailbox. An answer that is out of date costs a read later, no more."""
+        return (account_id, mailbox_id) in self._followers
+
+    def followed_of(self, account_id: AccountId) -> list[MailboxId]:
+        """The account's mailboxes that somebody looks at."""
+        return [mailbox_id for owner, mailbox_id in self._followers if owner == account_id]
+
+    def publish(self, change: Change) -> None:
+        """Tell those who follow the mailbox. To be called in commit order."""
+        followers = self._followers.get((change.account_id, change.mailbox_id))
+        if followers is None:
+            return
+        delta = change.make() if change.make is not None else None
+        for follower in tuple(followers):
+            follower.subscription.offer(follower, change.modseq, delta)
+
+    def subscribe(self, max_rows: int = MAX_QUEUED_ROWS) -> Subscription:
+        """A new subscription, of nothing yet."""
+        return Subscription(self, max_rows)
+
+    def add(self, follower: _Follower) -> None:
+        """Begin to publish to a follower."""
+        self._followers.setdefault(follower.key, []).append(follower)
+
+    def remove(self, follower: _Follower) -> None:
+        """Publish to it no more."""
+        followers = self._followers.get(follower.key, [])
+        if follower in followers:
+            followers.remove(follower)
+        if not followers:
+            self._followers.pop(follower.key, None)
+
+
+class Subscription:
+    """The deltas of the mailboxes that one front-end process follows. One consumer calls `next`."""
+
+    def __init__(self, hub: ChangeHub, max_rows: int) -> None:
+        self._hub = hub
+        self._max_rows = max_rows
+        self._followers: dict[Key, _Follower] = {}
+        self._stale: deque[_Follower] = deque()
+        self._queue: deque[tuple[_Follower, MailboxDelta]] = deque()
+        self._rows = 0
+        self._wake = asyncio.Event()
+
+    def follow(self, account_id: AccountId, mailbox_id: MailboxId, since: int) -> None:
+        """From now on `next` gives what happened in the mailbox after `since`. A repeat starts again at its `since`."""
+        self.unfollow(account_id, mailbox_id)
+        follower = _Follower(self, (account_id, mailbox_id), since, since)
+        self._followers[follower.key] = follower
+        self._hub.add(follower)
+        self._stale.append(follower)
+        self._wake.set()
+
+    def unfollow(self, account_id: AccountId, mailbox_id: MailboxId) -> None:
+        """No more deltas of this mailbox."""
+        follower = self._followers.pop((account_id, mailbox_id), None)
+        if follower is not None:
+            self._hub.remove(follower)
+
+    def close(self) -> None:
+        """Follow nothing any more."""
+        for key in tuple(self._followers):
+            self.unfollow(*key)
+        self._queue.clear()
+        self._stale.clear()
+
+    def offer(self, follower: _Follower, modseq: int, delta: MailboxDelta | None) -> None:
+        """A change was committed; called by the hub."""
+        follower.latest = max(follower.latest, modseq)
+        if follower.stale or modseq <= follower.position:
+            return
+        rows = 0 if delta is None else 1 + len(delta.changed) + len(delta.expunged)
+        if delta is None or delta.since > follower.position or self._rows + rows > self._max_rows:
+            follower.stale = True
+            self._stale.append(follower)
+        else:
+            follower.position = modseq
+            self._queue.append((follower, delta))
+            self._rows += rows
+        self._wake.set()
+
+    async def next(self) -> MailboxDelta:
+        """The next delta; waits for one."""
+        while True:
+            delta = self._queued() or await self._read_stale()
+            if delta is not None:
+                return delta
+            if not self._queue and not self._stale:
+                self._wake.clear()
+                await self._wake.wait()
+
+    def _queued(self) -> MailboxDelta | None:
+        while self._queue:
+            follower, delta = self._queue.popleft()
+            self._rows -= 1 + len(delta.changed) + len(delta.expunged)
+            if self._followers.get(follower.key) is follower:
+                return self._told(delta)
+        return None
+
+    async def _read_stale(self) -> MailboxDelta | None:
+        """Read one stale follower's delta. None: there was none, or nothing had changed."""
+        if not self._stale:
+            return None
+        follower = self._stale.popleft()
+        if self._followers.get(follower.key) is not follower:
+            return None
+        try:
+            delta = await self._hub.reader(*follower.key, follower.position)
+        except BaseException:
+            self._stale.append(follower)  # the caller may come again; nothing is lost
+            raise
+        return self._caught_up(follower, delta)
+
+    def _caught_up(self, follower: _Follower, delta: MailboxDelta) -> MailboxDelta | None:
+        changed = delta.gone or delta.status.modseq > follower.position
+        follower.position = max(follower.position, delta.status.modseq)
+        if follower.latest > follower.position and not delta.gone:
+            self._stale.append(follower)  # committed after the snapshot that was read
+        else:
+            follower.stale = False
+        current = self._followers.get(follower.key) is follower
+        return self._told(delta) if changed and current else None
+
+    def _told(self, delta: MailboxDelta) -> MailboxDelta:
+        if delta.gone:
+            self.unfollow(delta.account_id, delta.status.mailbox_id)
+        return delta

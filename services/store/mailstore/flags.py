@@ -1,0 +1,73 @@
+"""STORE (RFC 9051 section 6.4.6, RFC 7162 section 3.1.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from services.common.domain import SYSTEM_FLAGS, AccountId, FlagChange, FlagOperation, FlagResult, MailboxId
+from services.common.errors import Reason, StoreError
+from services.store.backends import Transaction
+from services.store.mailstore import account, box, uidranges
+from services.store.mailstore.box import Box, Counters
+from services.store.mailstore.outcome import Outcome, change, rows_of
+
+SYSTEM_MASK: Final = sum(SYSTEM_FLAGS)
+
+_SELECT: Final = "SELECT m.uid, m.flags, m.modseq FROM messages m WHERE m.account_id = $1 AND m.mailbox_id = $2"
+_UPDATE: Final = "UPDATE messages SET flags = $4, modseq = $5 WHERE account_id = $1 AND mailbox_id = $2 AND uid = $3"
+
+_COMBINE: Final[dict[FlagOperation, Callable[[int, int], int]]] = {
+    FlagOperation.REPLACE: lambda _, mask: mask,
+    FlagOperation.ADD: lambda old, mask: old | mask,
+    FlagOperation.REMOVE: lambda old, mask: old & ~mask,
+}
+
+
+async def modify(
+    tx: Transaction,
+    account_id: AccountId,
+    mailbox_id: MailboxId,
+    uids: Sequence[int],
+    wanted: FlagChange,
+    unchanged_since: int | None,
+) -> Outcome[FlagResult]:
+    """`Store.modify_flags`. Messages that have the flags already keep their modification sequence."""
+    found = await box.by_id(tx, account_id, mailbox_id)
+    rows = await uidranges.select(tx, _SELECT, (account_id, mailbox_id), uids)
+    above = [row[0] for row in rows if unchanged_since is not None and row[2] > unchanged_since]
+    if above:
+        rows = [row for row in rows if row[2] <= (unchanged_since or 0)]
+    previous = found.modseq
+    mask = await _mask(tx, account_id, found, wanted, bool(rows))
+    combine = _COMBINE[wanted.operation]
+    new = [(uid, combine(flags, mask)) for uid, flags, _ in rows]
+    changed = [(uid, flags) for (uid, flags), row in zip(new, rows, strict=True) if flags != row[1]]
+    if changed:
+        await _write(tx, account_id, found, {row[0]: row[1] for row in rows}, changed)
+    told = {uid for uid, _ in changed}
+    result = rows_of((uid, flags, found.modseq if uid in told else modseq)
+                     for (uid, flags), (_, _, modseq) in zip(new, rows, strict=True))  # fmt: skip
+    changes = [change(account_id, found, previous, changed=changed)] if changed else []
+    return Outcome(FlagResult(found.status(), previous, result, uidranges.packed(above)), changes)
+
+
+async def _mask(tx: Transaction, account_id: AccountId, found: Box, wanted: FlagChange, used: bool) -> int:
+    """The wanted flags as bits. A keyword that is taken away, or that no message gets, is not made known."""
+    if wanted.system & ~SYSTEM_MASK:
+        raise StoreError(Reason.INVALID_ARGUMENT)
+    if wanted.operation is FlagOperation.REMOVE or not used:
+        return wanted.system | found.mask(wanted.keywords)
+    return wanted.system | await box.add_keywords(tx, account_id, found, wanted.keywords)
+
+
+async def _write(
+    tx: Transaction, account_id: AccountId, found: Box, old: dict[int, int], changed: Sequence[tuple[int, int]]
+) -> None:
+    """Write the new flags of messages, under one new modification sequence."""
+    modseq, _ = await account.advance(tx, account_id)
+    counters = Counters()
+    for uid, flags in changed:
+        counters.change(old[uid], flags)
+    await tx.execute_many(_UPDATE, [(account_id, found.mailbox_id, uid, flags, modseq) for uid, flags in changed])
+    await box.count(tx, account_id, found, modseq, counters)

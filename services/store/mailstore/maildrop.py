@@ -1,0 +1,144 @@
+"""The maildrop of RFC 1939: INBOX, locked for one session, listed once, changed at QUIT."""
+
+from __future__ import annotations
+
+import secrets
+from array import array
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from services.common.domain import (
+    INBOX,
+    SEEN,
+    AccountId,
+    BodyRef,
+    FlagChange,
+    FlagOperation,
+    MailboxStatus,
+    Maildrop,
+)
+from services.common.errors import Reason, StoreError
+from services.store.backends import Transaction
+from services.store.mailstore import expunging, flags, messages
+from services.store.mailstore.outcome import Outcome
+
+LISTED_ROWS: Final = 200_000
+"""Rows of maildrops kept for those who come again before anything changed."""
+_DONE: Final = 10_000
+
+_SELECT: Final = (
+    f"SELECT m.uid, m.size, {messages.LOCATION} FROM messages m"
+    " JOIN contents c ON c.account_id = m.account_id AND c.content_id = m.content_id"
+    " WHERE m.account_id = $1 AND m.mailbox_id = $2 ORDER BY m.uid"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a maildrop holds. Shared between sessions: nobody changes it."""
+
+    status: MailboxStatus
+    uids: array[int]
+    sizes: array[int]
+    locations: list[BodyRef]
+
+
+async def listing(tx: Transaction, account_id: AccountId, known: Listing | None) -> Listing:
+    """The maildrop as it is; `known` itself where nothing changed since."""
+    status = (await messages.resolve(tx, account_id, INBOX)).status()
+    if known is not None and known.status.modseq == status.modseq:
+        return known
+    rows: Any = await tx.fetch(_SELECT, account_id, status.mailbox_id)
+    if not rows:
+        return Listing(status, array("I"), array("Q"), [])
+    uids, sizes, *places = zip(*rows, strict=True)
+    return Listing(status, array("I", uids), array("Q", sizes), list(map(BodyRef, *places)))
+
+
+async def commit(
+    tx: Transaction, account_id: AccountId, deleted: Sequence[int], seen: Sequence[int], now: int
+) -> Outcome[None]:
+    """The UPDATE state: mark what was read, remove what was deleted, whatever its flags in IMAP."""
+    inbox = await messages.resolve(tx, account_id, INBOX)
+    read = set(seen).difference(deleted)
+    change = FlagChange(FlagOperation.ADD, SEEN)
+    marked = await flags.modify(tx, account_id, inbox.mailbox_id, sorted(read), change, None)
+    inbox = await messages.resolve(tx, account_id, INBOX)
+    rows = await expunging.doomed(tx, account_id, inbox.mailbox_id, deleted)
+    removed = await expunging.remove(tx, account_id, inbox, rows, now)
+    return Outcome(None, [*marked.changes, *removed.changes])
+
+
+class Locks:
+    """Who holds which maildrop. Locks live as long as the process or the owner's connection, whichever ends first."""
+
+    def __init__(self) -> None:
+        self._held: dict[AccountId, tuple[str, str]] = {}
+        self._committed: OrderedDict[str, None] = OrderedDict()
+
+    def take(self, account_id: AccountId, owner: str) -> str:
+        """A new lock's name. Raises MAILDROP_IN_USE."""
+        if account_id in self._held:
+            raise StoreError(Reason.MAILDROP_IN_USE)
+        lock = secrets.token_hex(16)
+        self._held[account_id] = (lock, owner)
+        return lock
+
+    def holds(self, account_id: AccountId, lock: str) -> bool:
+        """Whether this is the lock that the maildrop is under."""
+        held = self._held.get(account_id)
+        return held is not None and secrets.compare_digest(held[0].encode(), lock.encode())
+
+    def release(self, account_id: AccountId, lock: str) -> None:
+        """Give a lock up; another's stays."""
+        if self.holds(account_id, lock):
+            del self._held[account_id]
+
+    def release_owner(self, owner: str) -> None:
+        """Give up all locks of an owner that is gone."""
+        for account_id in [account_id for account_id, held in self._held.items() if held[1] == owner]:
+            del self._held[account_id]
+
+    def note_committed(self, lock: str) -> None:
+        """Remember that a lock's changes were made: the answer may get lost and the request come again."""
+        self._committed[lock] = None
+        if len(self._committed) > _DONE:
+            self._committed.popitem(last=False)
+
+    def was_committed(self, lock: str) -> bool:
+        """Whether the changes under this lock were made."""
+        return lock in self._committed
+
+
+class Listings:
+    """The last listings, bounded by their rows."""
+
+    def __init__(self, max_rows: int = LISTED_ROWS) -> None:
+        self._max_rows = max_rows
+        self._rows = 0
+        self._listings: OrderedDict[AccountId, Listing] = OrderedDict()
+
+    def get(self, account_id: AccountId) -> Listing | None:
+        """The account's last listing."""
+        return self._listings.get(account_id)
+
+    def put(self, account_id: AccountId, listed: Listing) -> None:
+        """Keep a listing; the longest unused ones go."""
+        self.drop(account_id)
+        self._listings[account_id] = listed
+        self._rows += len(listed.uids)
+        while self._rows > self._max_rows:
+            self.drop(next(iter(self._listings)))
+
+    def drop(self, account_id: AccountId) -> None:
+        """Forget an account's listing."""
+        listed = self._listings.pop(account_id, None)
+        if listed is not None:
+            self._rows -= len(listed.uids)
+
+
+def maildrop(lock: str, listed: Listing) -> Maildrop:
+    """A listing under a lock."""
+    return Maildrop(lock, listed.status, listed.uids, listed.sizes, listed.locations)
