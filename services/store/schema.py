@@ -63,7 +63,7 @@ POSTGRESQL: Final = Dialect(
     wide="",
     own=(
         "CREATE EXTENSION IF NOT EXISTS pg_trgm",
-        "CREATE INDEX texts_by_trigram ON texts USING gin (header gin_trgm_ops, body gin_trgm_ops)",
+        "CREATE INDEX texts_by_trigram ON texts USING gin (header_text gin_trgm_ops, body_text gin_trgm_ops)",
     ),
 )
 
@@ -137,13 +137,16 @@ def _version_1(dialect: Dialect) -> Sequence[str]:
             PRIMARY KEY (account_id, message_id_digest)
         ) {narrow}""",
         f"""CREATE TABLE texts (
-            account_id {integer}, content_id {integer}, header TEXT NOT NULL, body TEXT NOT NULL,
-            PRIMARY KEY (account_id, content_id)
+            account_id {integer}, content_id {integer}, subject_text TEXT NOT NULL, from_text TEXT NOT NULL,
+            to_text TEXT NOT NULL, cc_text TEXT NOT NULL, bcc_text TEXT NOT NULL, header_text TEXT NOT NULL,
+            body_text TEXT NOT NULL, PRIMARY KEY (account_id, content_id)
         ) {wide}""",
-        # Contents whose text is to be made (the content lives) or to be dropped (it is gone).
+        # Contents whose text is to be made (they live) or to be dropped (they are gone). What cannot be made, for its
+        # size or because the body is damaged, stays here as skipped; a search looks into the bodies of all of these.
         f"""CREATE TABLE text_queue (
-            account_id {integer}, content_id {integer}, PRIMARY KEY (account_id, content_id)
+            account_id {integer}, content_id {integer}, skipped {counter}, PRIMARY KEY (account_id, content_id)
         ) {narrow}""",
+        "CREATE INDEX text_queue_waiting ON text_queue (account_id, content_id) WHERE skipped = 0",
         f"""CREATE TABLE requests (
             account_id {integer}, request_id TEXT NOT NULL, made {integer}, outcome {blob},
             PRIMARY KEY (account_id, request_id)
