@@ -1,0 +1,111 @@
+"""Commands before login: STARTTLS, AUTHENTICATE, LOGIN (RFC 9051 section 6.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from services.common.directory import DirectoryUnavailable, Entry, LoginRefusal, LoginRefused
+from services.common.sasl import (
+    MECHANISMS,
+    Challenge,
+    Credentials,
+    Exchange,
+    SaslCancelledError,
+    SaslError,
+    Step,
+)
+from services.imap import replies
+from services.imap.commands import Authenticate, Login, StartTls
+from services.imap.handlers.capability import capabilities, plaintext_allowed
+from services.imap.session import Answer, Malformed, NotAuthenticated, Refused, Session
+
+SERVICE: Final = "imap"
+MAX_FAILURES: Final = 5
+"""Failed logins after which the client has to connect anew."""
+
+LOGIN_REFUSALS: Final[dict[LoginRefusal, replies.Refusal]] = {
+    LoginRefusal.CREDENTIALS: replies.Refusal(b"Wrong name or password", b"AUTHENTICATIONFAILED"),
+    LoginRefusal.INACTIVE: replies.Refusal(b"The account may not log in", b"CONTACTADMIN"),
+    LoginRefusal.PLAINTEXT: replies.Refusal(b"Use TLS first", b"PRIVACYREQUIRED"),
+    LoginRefusal.SESSIONS: replies.Refusal(b"Too many sessions", b"LIMIT"),
+}
+"""What a client may learn of a refused login (RFC 5530 section 3)."""
+
+
+def start_tls(session: Session, command: StartTls) -> bytes:
+    """RFC 9051 section 6.2.1; the connection forgets what came in clear after the command."""
+    if not session.wire.tls_available:
+        raise Malformed(b"TLS cannot be started here")
+    session.wire.start_tls()
+    return session.ok(b"Begin TLS now")
+
+
+def login(session: Session, command: Login) -> Answer:
+    """RFC 9051 section 6.2.3."""
+    if not plaintext_allowed(session):
+        return _refuse(session, LoginRefusal.PLAINTEXT)
+    return _enter(session, command.user, command.password)
+
+
+def authenticate(session: Session, command: Authenticate) -> Answer:
+    """RFC 9051 section 6.2.2, with the initial response of RFC 4959."""
+    mechanism = MECHANISMS.get(command.mechanism)
+    if mechanism is None:
+        raise Refused(b"Unknown mechanism", b"CANNOT")
+    if mechanism.plaintext and not plaintext_allowed(session):
+        return _refuse(session, LoginRefusal.PLAINTEXT)
+    exchange = Exchange(mechanism)
+    return _advance(session, exchange, lambda: exchange.begin(command.initial))
+
+
+def _advance(session: Session, exchange: Exchange, take_step: Callable[[], Step]) -> Answer:
+    """One step of the exchange: ask on, or log in. A cancelled or malformed one is BAD (RFC 9051 section 6.2.2)."""
+    try:
+        step = take_step()
+    except SaslCancelledError:
+        raise Malformed(b"Authentication cancelled") from None
+    except SaslError:
+        raise Malformed(b"Invalid response") from None
+    if isinstance(step, Challenge):
+        return session.wire.ask(step.line, lambda line: _advance(session, exchange, lambda: exchange.respond(line)))
+    return _credentials(session, step)
+
+
+def _credentials(session: Session, credentials: Credentials) -> Answer:
+    if credentials.for_another:
+        raise Refused(b"Only as oneself", b"AUTHORIZATIONFAILED")
+    return _enter(session, credentials.name, credentials.password)
+
+
+async def _enter(session: Session, name: str, password: str) -> bytes:
+    """The password is checked, unless it was right not long ago, and the account opened."""
+    checker = session.service.login
+    try:
+        entry = checker.cached(SERVICE, name, password)
+        if entry is None:
+            entry = await checker.password(SERVICE, name, password, session.wire.address)
+    except LoginRefused as refused:
+        return _refuse(session, refused.kind)
+    except DirectoryUnavailable:
+        raise Refused(b"Logins are not possible at the moment", b"UNAVAILABLE") from None
+    return await _open(session, entry)
+
+
+async def _open(session: Session, entry: Entry) -> bytes:
+    account = await session.store.open_account(entry.account)
+    session.log_in(entry.account, account.account_id, entry.quota)
+    return session.ok(b"Logged in", replies.capability_code(capabilities(session)))
+
+
+def _refuse(session: Session, kind: LoginRefusal) -> bytes:
+    """NO, and goodbye to a client that does not stop trying."""
+    refusal = LOGIN_REFUSALS[kind]
+    answer = replies.tagged(session.tag, b"NO", refusal.text, refusal.code)
+    state = session.state
+    if isinstance(state, NotAuthenticated):
+        state.failures += 1
+        if state.failures >= MAX_FAILURES:
+            session.wire.close()
+            answer += replies.bye(b"Too many failed logins")
+    return answer
