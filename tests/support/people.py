@@ -1,0 +1,37 @@
+"""A directory for tests: people and their passwords in a dictionary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from services.common.directory import AddressUnknown, Entry, LoginRefusal, LoginRefused, Status, parse_name
+
+PASSWORD = "correct horse"  # noqa: S105
+
+
+@dataclass(slots=True)
+class People:
+    """Implements `services.common.directory.Directory`."""
+
+    passwords: dict[str, str] = field(default_factory=dict)
+    statuses: Mapping[str, Status] = field(default_factory=dict)
+    generation: int = 0
+    ready: bool = True
+
+    async def authenticate(self, name: str, password: str) -> Entry:
+        """See `Directory.authenticate`."""
+        account = str(parse_name(name))
+        if self.passwords.get(account) != password:
+            raise LoginRefused(LoginRefusal.CREDENTIALS)
+        return self._entry(account)
+
+    async def lookup(self, address: str) -> Entry:
+        """See `Directory.lookup`."""
+        account = str(parse_name(address))
+        if account not in self.passwords:
+            raise AddressUnknown
+        return self._entry(account)
+
+    def _entry(self, account: str) -> Entry:
+        return Entry(account, status=self.statuses.get(account, Status.ACTIVE))
