@@ -21,7 +21,6 @@ from services.store.backends import Location
 from services.store.backends.digests import DIGEST_SIZE, matches
 from services.store.backends.jobs import Inbox, Outcomes, Ticket
 from services.store.backends.segmentfile import (
-    FILE_HEADER,
     RECORD_HEADER,
     SegmentFile,
     read_at,
@@ -256,11 +255,11 @@ class SegmentBodyStore:
         """Count a segment that was begun with `begin_segment` as closed, from now on."""
         self._appender.sealed[segment] = time.monotonic()
 
-    async def remove(self, segment: int) -> None:
-        """Delete a segment's file."""
+    async def remove(self, segment: int) -> int:
+        """Delete a segment's file; returns its size."""
         self._files.forget(segment)
-        await asyncio.to_thread(_unlink, self.store_path, segment)
         self._appender.sealed.pop(segment, None)
+        return await asyncio.to_thread(_unlink, self.store_path, segment)
 
     async def close(self) -> None:
         """Flush and close."""
@@ -284,9 +283,12 @@ def _prepare(store_path: str) -> int:
     return max(numbers, default=0)
 
 
-def _unlink(store_path: str, segment: int) -> None:
-    os.unlink(segment_path(store_path, segment))
+def _unlink(store_path: str, segment: int) -> int:
+    path = segment_path(store_path, segment)
+    size = os.path.getsize(path)
+    os.unlink(path)
     sync_folder(segment_folder(store_path))
+    return size
 
 
 def _pread(store_path: str, location: Location, offset: int, length: int, digest: bytes | None) -> bytes:
@@ -310,8 +312,3 @@ def _sound(data: bytes, length: int, location: Location, digest: bytes | None) -
 
 def _where(location: Location) -> dict[str, str]:
     return {"segment": str(location.segment), "offset": str(location.offset)}
-
-
-def file_share(size: int) -> int:
-    """The bytes of a segment file of that size that records may take."""
-    return max(size - FILE_HEADER.size, 0)
