@@ -12,6 +12,8 @@ from typing import Final, NamedTuple
 
 MAX_ADDRESSES: Final = 10_000
 """Addresses of one field that are read; the rest are left out."""
+MAX_UNUSUAL: Final = 32_768
+"""Bytes of one field that are read token by token, from the first address that is unusual on."""
 
 
 class Address(NamedTuple):
@@ -53,7 +55,7 @@ def parse(value: bytes) -> list[Address]:
     while position < length and len(found) < MAX_ADDRESSES:
         match = _common(value, position)
         if match is None:
-            found.extend(_Reader(value[position:], MAX_ADDRESSES - len(found)).read())
+            found.extend(_Reader(value[position : position + MAX_UNUSUAL], MAX_ADDRESSES - len(found)).read())
             break
         quoted, phrase, local, domain, bare_local, bare_domain = match.groups()
         if local is None:
@@ -168,8 +170,8 @@ class _Reader:
 
     def in_route(self, text: bytes) -> bool:
         """Whether a "," or ":" belongs to `<@a,@b:local@domain>` (RFC 5322 section 4.4)."""
-        inner = [token for token in self.inner or () if token[0] != "space"][:1]
-        return text in (b",", b":") and inner == [("special", b"@")]
+        first = next((token for token in self.inner or () if token[0] != "space"), None)
+        return text in (b",", b":") and first == ("special", b"@")
 
     def flush(self) -> None:
         """Take what has been gathered as one address, if it is any."""

@@ -9,9 +9,9 @@ from typing import Final
 from services.common.mime.bodystructure import bodystructure
 from services.common.mime.dates import sent_date
 from services.common.mime.envelope import envelope
-from services.common.mime.headers import COMMON_FIELDS, header_length, interpreted, split_fields
+from services.common.mime.headers import header_length
 from services.common.mime.preview import preview
-from services.common.mime.structure import FIELDS, add_field, parse
+from services.common.mime.structure import parse, read_fields
 
 MAX_MESSAGE_IDS: Final = 128
 """Message ids kept of one message: its own, what it answers, and the newest of its references."""
@@ -39,34 +39,20 @@ class Analysis:
 def analyse(body: bytes) -> Analysis:
     """Read a message. Any bytes will do."""
     header_size = header_length(body)
-    fields, headers = _read_header(body[:header_size])
+    header = body[:header_size]
+    common: list[bytes] = []
+    fields = read_fields(header if header.endswith(b"\n") else header + b"\r\n", common)
     root = parse(body, fields=fields)
     date = fields.get(b"DATE")
     return Analysis(
         envelope=envelope(fields),
         bodystructure=bodystructure(body, root),
-        headers=headers,
+        headers=b"\n".join([*common, b""]),
         header_size=header_size,
         sentdate=-1 if date is None else sent_date(date),
         preview=preview(body, root),
         message_ids=_message_ids(fields),
     )
-
-
-def _read_header(header: bytes) -> tuple[dict[bytes, bytes], bytes]:
-    """Values of `FIELDS`, and the raw lines of `COMMON_FIELDS`, in one pass."""
-    if not header.endswith(b"\n"):
-        header += b"\r\n"
-    fields: dict[bytes, bytes] = {}
-    common: list[bytes] = []
-    for field in split_fields(interpreted(header)):
-        name, colon, value = field.partition(b":")
-        key = name.rstrip(b" \t").upper()
-        if colon and key in COMMON_FIELDS:
-            common.append(field)
-        if colon and key in FIELDS:
-            add_field(fields, key, value)
-    return fields, b"\n".join([*common, b""])
 
 
 def _message_ids(fields: dict[bytes, bytes]) -> tuple[bytes, ...]:

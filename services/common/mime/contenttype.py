@@ -11,6 +11,8 @@ from services.common.mime.headers import unfold
 
 MAX_PARAMETERS: Final = 128
 """Parameters of one field that are read; the rest are left out."""
+MAX_VALUE: Final = 65_536
+"""Bytes of one field's value that are read."""
 
 _CACHED_LENGTH: Final = 160
 
@@ -104,7 +106,7 @@ def languages(value: bytes) -> list[bytes]:
 
 def _clean(value: bytes) -> bytes:
     """Unfolded and without comments (RFC 2045 section 5.1: `charset=us-ascii (Plain text)`)."""
-    value = unfold(value)
+    value = unfold(value[:MAX_VALUE])
     return _without_comments(value) if b"(" in value else value
 
 

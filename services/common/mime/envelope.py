@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from services.common.mime.addresses import parse
@@ -12,16 +13,23 @@ from services.common.mime.nstring import NIL, nstring
 ADDRESS_FIELDS: Final = (b"FROM", b"SENDER", b"REPLY-TO", b"TO", b"CC", b"BCC")
 TEXT_FIELDS: Final = (b"DATE", b"SUBJECT", b"IN-REPLY-TO", b"MESSAGE-ID")
 
+_CACHED_LENGTH: Final = 160
+"""Length of an address field that is worth remembering: few people write most of the mail that a server takes."""
+
 
 def address_list(value: bytes | None) -> bytes:
     """`("(" 1*address ")")`, NIL for a field that is missing or names nobody."""
     if value is None:
         return NIL
-    addresses = parse(value)
-    if not addresses:
-        return NIL
-    members = [b"(%b %b %b %b)" % tuple(map(nstring, address)) for address in addresses]
-    return b"(%b)" % b"".join(members)
+    return _cached_list(value) if len(value) <= _CACHED_LENGTH else _address_list(value)
+
+
+def _address_list(value: bytes) -> bytes:
+    members = [b"(%b %b %b %b)" % tuple(map(nstring, address)) for address in parse(value)]
+    return b"(%b)" % b"".join(members) if members else NIL
+
+
+_cached_list = lru_cache(maxsize=1024)(_address_list)
 
 
 def envelope(fields: Mapping[bytes, bytes]) -> bytes:

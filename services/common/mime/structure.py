@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from services.common.mime.contenttype import OPAQUE, PLAIN, RFC822, ContentType, content_type
-from services.common.mime.headers import interpreted, split_fields
+from services.common.mime.headers import COMMON_FIELDS, interpreted, split_fields
 
 MAX_LEVELS: Final = 64
 """Depth of multiparts and messages; what lies deeper is one opaque part."""
@@ -59,25 +59,28 @@ class Part:
         return parent if number == 1 and parent is not self else None
 
 
-def read_fields(header: bytes) -> dict[bytes, bytes]:
-    """The raw values of `FIELDS` in a header section: the first of a name, address lists of all joined."""
+def read_fields(header: bytes, common: list[bytes] | None = None) -> dict[bytes, bytes]:
+    """The raw values of `FIELDS` in a header section: the first of a name, address lists of all joined.
+
+    `common` gets the raw fields named in `COMMON_FIELDS`, for which the header must end with a line end.
+    """
     fields: dict[bytes, bytes] = {}
+    repeated: dict[bytes, list[bytes]] = {}
     for field in split_fields(interpreted(header)):
         name, colon, value = field.partition(b":")
-        key = name.upper()
-        if key not in FIELDS:
-            key = key.rstrip(b" \t")
-        if colon and key in FIELDS:
-            add_field(fields, key, value)
+        key = name.rstrip(b" \t").upper()
+        if not colon:
+            continue
+        if common is not None and key in COMMON_FIELDS:
+            common.append(field)
+        if key in FIELDS:
+            if key not in fields:
+                fields[key] = value
+            elif key in _LISTS:
+                repeated.setdefault(key, []).append(value)
+    for key, values in repeated.items():
+        fields[key] = b",".join([fields[key], *values])
     return fields
-
-
-def add_field(fields: dict[bytes, bytes], key: bytes, value: bytes) -> None:
-    """Keep a field's value unless it is a repetition that the field does not allow."""
-    if key not in fields:
-        fields[key] = value
-    elif key in _LISTS:
-        fields[key] = b"%b,%b" % (fields[key], value)
 
 
 def parse(message: bytes, path: Sequence[int] | None = None, fields: dict[bytes, bytes] | None = None) -> Part:
