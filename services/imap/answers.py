@@ -34,9 +34,8 @@ class Answers:
 
     def concerns(self, view: View, plan: Plan, spans: Spans) -> bool:
         """Whether such an answer can be kept at all."""
-        return (
-            not plan.bodies and view.count >= FEWEST and len(spans) == 1 and spans[0] == (0, view.count) and view.current
-        )
+        whole = len(spans) == 1 and spans[0] == (0, view.count)
+        return whole and view.count >= FEWEST and view.current and not plan.bodies
 
     def find(self, view: View, plan: Plan) -> Kept | None:
         """The answer, if it is still true."""

@@ -1,7 +1,7 @@
 """The mailboxes that this process knows, one `SharedMailbox` each, kept true by the change feed.
 
-Opening a mailbox that is known costs one small call (`sync_mailbox` after what is known), which sessions that open it at
-the same time share: it shows them whatever was acknowledged elsewhere before. Mailboxes that nobody looks at stay
+Opening a mailbox that is known costs one small call (`sync_mailbox` after what is known), which sessions that open it
+at the same time share: it shows them whatever was acknowledged elsewhere before. Mailboxes that nobody looks at stay
 known, and followed, until their memory is wanted.
 """
 
@@ -143,9 +143,7 @@ class Mailboxes:
         self._release(shared)
 
     async def _claim(self, shared: SharedMailbox) -> None:
-        delta = await self._store.sync_mailbox(
-            shared.account_id, shared.mailbox_id, shared.known, claim_recent=True
-        )
+        delta = await self._store.sync_mailbox(shared.account_id, shared.mailbox_id, shared.known, claim_recent=True)
         shared.apply(delta)
 
     def _release(self, shared: SharedMailbox) -> None:

@@ -21,6 +21,7 @@ from services.imap.commands.fetch import Attribute, Attributes, Binary, BinarySi
 from services.imap.wire.cache import Cache
 from services.imap.wire.dates import format_date_time
 
+NO_COLUMNS: Final = Column(0)
 Values: TypeAlias = Callable[[Chunk], Sequence[Any]]
 NIL: Final = b"NIL"
 PLANS: Final = 1024
@@ -35,7 +36,7 @@ class Piece:
 
     text: bytes
     values: tuple[Values, ...]
-    columns: Column = Column(0)
+    columns: Column = NO_COLUMNS
     bodies: bool = False
     flags: bool = False
     weight: int = 16
@@ -79,7 +80,7 @@ _plans: Final[Cache[tuple[bytes, bool], Plan]] = Cache(PLANS)
 
 
 def plan_for(attributes: Attributes, *, uid: bool, flags: bool = False) -> Plan:
-    """The plan of a FETCH; `uid`: UID is told even when not asked for (RFC 9051 section 6.4.9), `flags`: so is FLAGS."""
+    """The plan of a FETCH; `uid`: UID is told whether asked for or not (RFC 9051 section 6.4.9), `flags`: FLAGS too."""
     key = attributes.key + (b"+" if flags else b"")
     plan = _plans.get((key, uid))
     if plan is None:
@@ -99,7 +100,7 @@ def _items(attributes: Attributes, uid: bool, flags: bool) -> list[Attribute]:
 
 def _compiled(key: bytes, uid: bool, items: list[Attribute]) -> Plan:
     pieces = [_PIECES[item] if isinstance(item, Item) else _MAKERS[type(item)](item) for item in items]
-    columns = Column(0)
+    columns = NO_COLUMNS
     for piece in pieces:
         columns |= piece.columns
     bodies = any(piece.bodies for piece in pieces)
@@ -110,7 +111,7 @@ def _compiled(key: bytes, uid: bool, items: list[Attribute]) -> Plan:
         uid=uid,
         template=template,
         values=tuple(values for piece in pieces for values in piece.values),
-        columns=columns | (Column.LOCATION if bodies else Column(0)),
+        columns=columns | (Column.LOCATION if bodies else NO_COLUMNS),
         bodies=bodies,
         flags=any(piece.flags for piece in pieces),
         rows=min(MAX_ROWS, PIECE_BYTES // weight),
@@ -147,9 +148,7 @@ _PIECES: Final[dict[Item, Piece]] = {
     Item.INTERNALDATE: Piece(b"INTERNALDATE %b", (_internaldates,), Column.INTERNALDATE, weight=44),
     Item.SIZE: Piece(b"RFC822.SIZE %d", (_column(Column.SIZE),), Column.SIZE),
     Item.ENVELOPE: Piece(b"ENVELOPE %b", (_column(Column.ENVELOPE),), Column.ENVELOPE, weight=480),
-    Item.BODYSTRUCTURE: Piece(
-        b"BODYSTRUCTURE %b", (_column(Column.BODYSTRUCTURE),), Column.BODYSTRUCTURE, weight=480
-    ),
+    Item.BODYSTRUCTURE: Piece(b"BODYSTRUCTURE %b", (_column(Column.BODYSTRUCTURE),), Column.BODYSTRUCTURE, weight=480),
     Item.BODY: Piece(b"BODY %b", (_bodies_without_extension,), Column.BODYSTRUCTURE, weight=360),
 }
 

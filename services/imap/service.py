@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from services.imap.answers import Answers
 from services.imap.cache import Cache
 from services.imap.columns import ColumnReader
+from services.imap.inflight import Inflight
 from services.imap.mailboxes import Mailboxes
 from services.imap.searching import Searches
 
@@ -24,7 +25,18 @@ BODIES_SHARE = 4
 class ImapService:
     """The store and what is kept of it, logins and options: everything that a handler reaches beside its session."""
 
-    __slots__ = ("answers", "bodies", "cache", "columns", "configuration", "inflight", "login", "mailboxes", "searches", "store")
+    __slots__ = (
+        "answers",
+        "bodies",
+        "cache",
+        "columns",
+        "configuration",
+        "inflight",
+        "login",
+        "mailboxes",
+        "searches",
+        "store",
+    )
 
     def __init__(
         self,
@@ -43,8 +55,7 @@ class ImapService:
         self.columns = ColumnReader(store, self.cache)
         self.answers = Answers(self.cache)
         self.searches = Searches(store, self.columns, self.cache)
-        self.inflight = 0
-        """Bytes of APPENDs that are arriving (`imap.inflightbytes`)."""
+        self.inflight = Inflight(lambda: self.options.inflightbytes)
         configuration.subscribe(lambda value: self.cache.resize(self._cache_bytes(value)))
 
     @property

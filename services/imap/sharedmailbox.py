@@ -56,8 +56,8 @@ class SharedMailbox:
     """See the module's rules."""
 
     __slots__ = (
-        "__weakref__",
         "account_id",
+        "ahead",
         "changes",
         "columns",
         "doomed",
@@ -69,6 +69,7 @@ class SharedMailbox:
         "generation",
         "ghosts",
         "gone",
+        "hits",
         "known",
         "loading",
         "modseqs",
@@ -106,6 +107,9 @@ class SharedMailbox:
         self.watchers: set[Callable[[], None]] = set()
         self.rendered: dict[Any, Any] = {}
         self.searches: dict[Any, Any] = {}
+        self.hits: dict[Any, Any] = {}
+        self.ahead = False
+        """An own change is in the arrays and not yet in `status`."""
         self.loading: Any = None
         self._renew_flag_texts()
 
@@ -195,9 +199,12 @@ class SharedMailbox:
         keywords = self.status.keywords
         if since <= self.known < status.modseq:
             self.known = status.modseq
+            self.ahead = False
             self.status = replace(status, recent_from=max(status.recent_from, self.status.recent_from))
-        elif len(status.keywords) > len(keywords):
-            self.status = replace(self.status, keywords=status.keywords)
+        elif status.modseq > self.known:
+            self.ahead = True
+            if len(status.keywords) > len(keywords):
+                self.status = replace(self.status, keywords=status.keywords)
         if self.status.keywords != keywords:
             self._renew_flag_texts()
 

@@ -207,7 +207,6 @@ class View:
         return {place for place in (self.place(uid) for uid, _ in entries) if place >= 0}
 
     def _tell_arrivals(self, parts: list[bytes]) -> None:
-        shared = self.shared
         if not self.current:
             self._extend_own_array()
         if len(self.uids) == self.count:
@@ -248,7 +247,7 @@ class View:
         self._flags_at = shared.flag_changes.end
         self._told_modseq = shared.known
 
-    def _changed_since(self, modseq: int) -> Iterable[tuple[int, int]]:
+    def _changed_since(self, modseq: int) -> list[tuple[int, int]]:
         shared = self.shared
         return [(uid, now) for uid, now in zip(shared.uids, shared.modseqs, strict=True) if now > modseq]
 

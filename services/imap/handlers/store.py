@@ -1,0 +1,77 @@
+"""STORE and UID STORE (RFC 9051 section 6.4.6)."""
+
+from __future__ import annotations
+
+from services.common.domain import KEYWORD_SHIFT, FlagChange, FlagOperation, FlagResult
+from services.imap.commands import Store
+from services.imap.handlers.messages import EXPUNGE_ISSUED, spans_of, writable
+from services.imap.session import Answer, Session
+from services.imap.view import View
+from services.imap.wire.sequence import format_numbers
+
+
+def store(session: Session, command: Store) -> Answer:
+    """One call for the whole set; answered when it is on disk."""
+    view = writable(session)
+    uids = view.uids_of(spans_of(view, command.messages, uid=command.uid))
+    if not uids:
+        return session.ok(b"STORE completed")
+    return _store(session, command, view, list(uids))
+
+
+async def _store(session: Session, command: Store, view: View, uids: list[int]) -> bytes:
+    shared = view.shared
+    before = {uid: view.flags_of(uid) for uid in uids} if command.silent else {}
+    result = await session.store.modify_flags(
+        shared.account_id, shared.mailbox_id, uids, command.change, unchanged_since=command.unchanged_since
+    )
+    shared.apply_flags(result)
+    if shared.doomed:
+        await session.service.columns.rescue(shared)
+    if command.silent:
+        _expect(view, command.change, before, result)
+        told = b""
+    else:
+        view.own.update(zip(result.rows.uids, result.rows.modseqs, strict=True))
+        told = _responses(view, result, uid=command.uid)
+    return told + session.ok(b"STORE completed", _code(uids, result))
+
+
+def _responses(view: View, result: FlagResult, *, uid: bool) -> bytes:
+    parts = []
+    for changed in result.rows.uids:
+        number = view.place(changed) + 1
+        text = view.flag_text(changed)
+        parts.append(
+            b"* %d FETCH (UID %d FLAGS (%b))\r\n" % (number, changed, text)
+            if uid
+            else b"* %d FETCH (FLAGS (%b))\r\n" % (number, text)
+        )
+    return b"".join(parts)
+
+
+def _expect(view: View, change: FlagChange, before: dict[int, int], result: FlagResult) -> None:
+    """With .SILENT the client works out the flags itself; where another session had a hand in them, it is told."""
+    mask = change.system | _keyword_mask(change.keywords, result.status.keywords)
+    for uid, flags, modseq in zip(result.rows.uids, result.rows.flags, result.rows.modseqs, strict=True):
+        if flags == _OUTCOMES[change.operation](before[uid], mask):
+            view.own[uid] = modseq
+
+
+_OUTCOMES = {
+    FlagOperation.REPLACE: lambda flags, mask: mask,
+    FlagOperation.ADD: lambda flags, mask: flags | mask,
+    FlagOperation.REMOVE: lambda flags, mask: flags & ~mask,
+}
+
+
+def _keyword_mask(wanted: tuple[str, ...], keywords: tuple[str, ...]) -> int:
+    names = {name.lower() for name in wanted}
+    return sum(1 << bit for bit, keyword in enumerate(keywords, KEYWORD_SHIFT) if keyword.lower() in names)
+
+
+def _code(uids: list[int], result: FlagResult) -> bytes:
+    """MODIFIED (RFC 7162 section 3.1.3), or that some messages are gone (RFC 5530)."""
+    if result.conflicts:
+        return b"MODIFIED " + format_numbers(list(result.conflicts))
+    return EXPUNGE_ISSUED if len(result.rows) < len(uids) else b""
