@@ -11,9 +11,11 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import Final, Protocol
 
 from services.common.domain import Quota
+
+UNLIMITED: Final = Quota()
 
 
 class Status(Enum):
@@ -51,7 +53,7 @@ class Entry:
     """One account of the directory. `account` is the canonical name, under which the store keeps its mail."""
 
     account: str
-    quota: Quota = Quota()
+    quota: Quota = UNLIMITED
     aliases: tuple[str, ...] = ()
     status: Status = Status.ACTIVE
 

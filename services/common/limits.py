@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from asyncio import CancelledError, Future, get_running_loop
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class CommandSlots:
@@ -74,15 +77,18 @@ class CommandSlots:
 _HELD: ContextVar[CommandSlots | None] = ContextVar("held_slots", default=None)
 
 
-@asynccontextmanager
-async def holding(slots: CommandSlots) -> AsyncIterator[None]:
-    """Hold a slot for the block. Not to be nested."""
-    await slots.acquire()
-    token = _HELD.set(slots)
+async def in_slot(slots: CommandSlots, work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` with a slot held. To be the outermost coroutine of its own task."""
     try:
-        yield
+        if not slots.try_acquire():
+            await slots.acquire()
+    except CancelledError:
+        work.close()
+        raise
+    _HELD.set(slots)
+    try:
+        return await work
     finally:
-        _HELD.reset(token)
         slots.release()
 
 

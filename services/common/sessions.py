@@ -53,7 +53,8 @@ class SessionRegistry:
 
     def opened(self, info: SessionInfo, kick: Callable[[], None]) -> None:
         """A client connected. `kick` ends its session; it is called in the event loop, at most once."""
-        self._sessions[info.session_id] = _Session(replace(info, process=self.process) if not info.process else info, kick)
+        here = info if info.process else replace(info, process=self.process)
+        self._sessions[info.session_id] = _Session(here, kick)
         _add(self._addresses, address_key(info.address))
         if info.user:
             _add(self._users, info.user)

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import ssl
+from datetime import UTC, datetime, timedelta
 from enum import Enum
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from services.common.options import TlsOptions
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+VERSIONS: Final[dict[str, ssl.TLSVersion]] = {
+    "TLSv1.2": ssl.TLSVersion.TLSv1_2,
+    "TLSv1.3": ssl.TLSVersion.TLSv1_3,
+}
+SELF_SIGNED_DAYS: Final = 825
+"""The longest life that Apple's clients take of a certificate."""
 
 
 class CertificateUnavailable(Exception):  # noqa: N818 - a state, not a fault
@@ -53,5 +68,104 @@ class ServerTls:
 
 
 def server_context(options: TlsOptions, clients: ClientCertificates = ClientCertificates.NONE) -> ssl.SSLContext:
-    """A context for servers. Raises CertificateError."""
-    raise NotImplementedError
+    """A context for servers; cipher suites are OpenSSL's choice. Raises CertificateError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = VERSIONS[options.minversion]
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    _load_pair(context, options.certfile, options.keyfile)
+    if clients is not ClientCertificates.NONE:
+        _load_ca(context, options.clientca)
+        context.verify_mode = ssl.VerifyMode(clients.value)
+    return context
+
+
+def client_context(cafile: str, certfile: str = "", keyfile: str = "") -> ssl.SSLContext:
+    """A context for clients that trusts only `cafile`, with a certificate of its own where given (mutual TLS).
+
+    Raises CertificateError.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    _load_ca(context, cafile)
+    if certfile:
+        _load_pair(context, certfile, keyfile)
+    return context
+
+
+def _load_pair(context: ssl.SSLContext, certfile: str, keyfile: str) -> None:
+    try:
+        # The callback keeps OpenSSL from asking a terminal for the passphrase of an encrypted key.
+        context.load_cert_chain(certfile, keyfile, password=lambda: "")
+    except (OSError, ssl.SSLError, ValueError) as error:
+        raise CertificateError(f"certificate {certfile} with key {keyfile}: {_why(error)}") from None
+
+
+def _load_ca(context: ssl.SSLContext, cafile: str) -> None:
+    try:
+        context.load_verify_locations(cafile)
+    except (OSError, ssl.SSLError) as error:
+        raise CertificateError(f"CA file {cafile}: {_why(error)}") from None
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        reason = error.reason or "not usable"
+        return reason.lower().replace("_", " ")
+    return getattr(error, "strerror", None) or str(error)
+
+
+def create_self_signed(certfile: str, keyfile: str, names: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")) -> None:
+    """Make a key and a certificate for `names` (host names or addresses), the key readable by its owner only.
+
+    For demonstrations and tests; whoever connects has to be told to trust it.
+    """
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = _certificate_builder(names).public_key(key.public_key()).sign(key, hashes.SHA256())
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    _write(keyfile, private, 0o600)
+    _write(certfile, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+
+
+def _certificate_builder(names: tuple[str, ...]) -> x509.CertificateBuilder:
+    from cryptography import x509
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+    now = datetime.now(UTC)
+    usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=SELF_SIGNED_DAYS))
+        .add_extension(x509.SubjectAlternativeName([_general_name(each) for each in names]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+    )
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    from cryptography import x509
+
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _write(path: str, content: bytes, mode: int) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    partial = f"{path}.{os.getpid()}"
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with open(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
