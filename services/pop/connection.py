@@ -5,7 +5,8 @@ from __future__ import annotations
 from services.common.connection import Answer, Connection, Farewell
 from services.common.directory import DirectoryUnavailable
 from services.common.errors import StoreError
-from services.common.streamserver import Listener, StreamServer
+from services.common.listening import Listener
+from services.common.streamserver import StreamServer
 from services.pop import authentication, replies
 from services.pop.commands import Response
 from services.pop.handlers import COMMANDS

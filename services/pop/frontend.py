@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from services.common.listening import Listener
 from services.common.live import Live
 from services.common.login import Login
 from services.common.options import Configuration
 from services.common.store import Store
-from services.common.streamserver import Listener, StreamServer, TurnedAway
+from services.common.streamserver import StreamServer, TurnedAway
 from services.pop.connection import PopConnection
 from services.pop.languages import DEFAULT_LANGUAGE, LINES, Text
 from services.pop.maildrops import Bodies, Maildrops
