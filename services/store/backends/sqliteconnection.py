@@ -26,7 +26,7 @@ JOURNAL_BYTES: Final = 64 << 20
 """A write-ahead log that grew beyond this is cut back once it starts over."""
 
 _PLACEHOLDER: Final = re.compile(r"'(?:[^']|'')*'|\$(\d+)")
-_FULL: Final = (apsw.FullError, apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError)
+_FULL: Final = (apsw.FullError, apsw.IOError, apsw.CantOpenError)
 _CORRUPT: Final = (apsw.CorruptError, apsw.NotADBError)
 
 
