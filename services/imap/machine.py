@@ -66,6 +66,9 @@ class _Mode(Enum):
     CLOSED = 9
 
 
+_UNDER_WAY: Final = frozenset((_Mode.LITERAL, _Mode.REST, _Mode.DROP_LITERAL, _Mode.DROP_REST))
+
+
 class _Command:
     """A command of which a literal is still to come."""
 
@@ -128,8 +131,8 @@ class ImapMachine:
 
     @property
     def in_literal(self) -> bool:
-        """Whether a literal is on its way, which has a clock of its own."""
-        return self._mode in (_Mode.LITERAL, _Mode.DROP_LITERAL)
+        """Whether a literal is on its way, or the text that follows it: that has a clock of its own."""
+        return self._mode in _UNDER_WAY
 
     @property
     def literal_bytes(self) -> int:
