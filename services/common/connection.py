@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 from services.common.channel import CLOSING, LOST, RESTING, RUNNING, SHAKING, UNREAD, Channel
 from services.common.limits import in_slot
-from services.common.telemetry import SessionLog
+from services.common.telemetry import SESSION, SessionLog
 
 if TYPE_CHECKING:
     from services.common.listening import Listener
@@ -148,8 +148,11 @@ class Connection(Channel):
         """
         server = self.server
         if not server.registry.authenticated(self.session_id, user, server.options.value.maxsessionsperuser):
+            server.observer.login(server.service, "sessions")
+            self.log.warning("login refused", why="sessions", name=user)
             return False
         self.user = user
+        self.log.info("logged in", tls=self.tls)
         self.set_clock(Clock.IDLE)
         return True
 
@@ -292,6 +295,7 @@ class Connection(Channel):
 
     async def _run(self, answer: Coroutine[Any, Any, bytes], started: float) -> None:
         reply = b""
+        SESSION.set(self)
         try:
             reply = await in_slot(self.server.slots, answer)
         except CancelledError:

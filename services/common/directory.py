@@ -78,11 +78,12 @@ class LoginRefusal(Enum):
 
 
 class LoginRefused(Exception):  # noqa: N818 - an answer, not a fault
-    """The login is refused, for good as far as the client is concerned."""
+    """The login is refused, for good as far as the client is concerned. `detail` is for the log alone."""
 
-    def __init__(self, kind: LoginRefusal) -> None:
+    def __init__(self, kind: LoginRefusal, detail: str = "") -> None:
         super().__init__(kind.value)
         self.kind = kind
+        self.detail = detail
 
 
 class DirectoryUnavailable(Exception):  # noqa: N818 - an answer, not a fault
@@ -99,8 +100,7 @@ class Directory(Protocol):
     async def authenticate(self, name: str, password: str) -> Entry:
         """The account `name` (an alias will do), whatever its status, where the password is right.
 
-        An unknown name takes as long as a wrong password. Raises LoginRefused (CREDENTIALS),
-        DirectoryUnavailable.
+        An unknown name takes as long as a wrong password. Raises LoginRefused (CREDENTIALS), DirectoryUnavailable.
         """
 
     async def lookup(self, address: str) -> Entry:

@@ -2,23 +2,48 @@
 
 from __future__ import annotations
 
-from services.common.directory import Directory, Entry, LoginRefused
+import asyncio
+import os
+from collections import OrderedDict
+from hashlib import blake2b
+from time import monotonic
+from typing import Final
+
+from services.common.directory import Directory, DirectoryUnavailable, Entry, LoginRefusal, LoginRefused, Status
+from services.common.limits import without_slot
 from services.common.live import Live
 from services.common.options import DirectoryOptions
-from services.common.telemetry import Observer
+from services.common.telemetry import NO_OBSERVER, Observer, current_log
+
+UNAVAILABLE: Final = "unavailable"
+_KEY_BYTES: Final = 32
 
 
 class Login:
     """Checks passwords for every front end of the process.
 
     A right password is remembered (by a keyed hash) for `directory.authcachettl` seconds, so that a client which logs
-    in often costs no Argon2; nothing is remembered over a change of the directory.
+    in often costs no Argon2; nothing is remembered over a change of the directory. Equal logins that come while the
+    first is checked wait for its result.
     """
 
-    def __init__(self, directory: Directory, options: Live[DirectoryOptions], observer: Observer) -> None: ...
+    def __init__(self, directory: Directory, options: Live[DirectoryOptions], observer: Observer = NO_OBSERVER) -> None:
+        self._directory = directory
+        self._options = options
+        self._observer = observer
+        # A key of this process alone: what is remembered says nothing to who reads memory dumps of another.
+        self._key = os.urandom(_KEY_BYTES)
+        self._remembered: OrderedDict[bytes, tuple[float, Entry]] = OrderedDict()
+        self._generation = directory.generation
+        self._checking: dict[bytes, asyncio.Task[Entry]] = {}
 
     def cached(self, service: str, name: str, password: str) -> Entry | None:
         """The account, at once, where this password was right not long ago; the fast path before `password`."""
+        entry = self._recall(self._digest(name, password))
+        if entry is not None:
+            self._observer.login(service, "cached")
+            self._observer.cache("login", True)
+        return entry
 
     async def password(self, service: str, name: str, password: str, address: str) -> Entry:
         """The account, if the password is right and its status allows a login.
@@ -26,10 +51,89 @@ class Login:
         A refusal comes after `directory.faildelay` seconds, in which no command slot is held. Raises LoginRefused
         (CREDENTIALS, INACTIVE), DirectoryUnavailable. Log line and metric are written here.
         """
-        raise LoginRefused
+        entry = self.cached(service, name, password)
+        if entry is not None:
+            return entry
+        self._observer.cache("login", False)
+        try:
+            entry = await self._checked(name, password)
+        except LoginRefused as refused:
+            self._observer.login(service, refused.kind.value)
+            why = refused.detail or refused.kind.value
+            current_log(service, address).warning("login refused", name=name, why=why)
+            await self._delay()
+            raise LoginRefused(refused.kind) from None
+        except DirectoryUnavailable as error:
+            self._observer.login(service, UNAVAILABLE)
+            current_log(service, address).error("login not possible", name=name, why=str(error))
+            raise
+        self._observer.login(service, "ok")
+        return entry
 
     def allows_plaintext(self, *, tls: bool, local: bool) -> bool:
         """Whether a password may be sent on such a connection (`directory.allowplaintext`): `Connection.tls`, `.local`.
 
         Says also whether LOGINDISABLED is announced or USER and PLAIN are offered.
         """
+        allowed = self._options.value.allowplaintext
+        return tls or allowed == "always" or (allowed == "loopback" and local)
+
+    async def _checked(self, name: str, password: str) -> Entry:
+        """Ask the directory, once for all who ask the same at the same time. A client that goes stops no other."""
+        digest = self._digest(name, password)
+        task = self._checking.get(digest)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._check(digest, name, password))
+            self._checking[digest] = task
+            task.add_done_callback(lambda done: self._over(digest, done))
+        return await asyncio.shield(task)
+
+    async def _check(self, digest: bytes, name: str, password: str) -> Entry:
+        generation = self._directory.generation
+        entry = await self._directory.authenticate(name, password)
+        if entry.status is Status.DELETED:
+            raise LoginRefused(LoginRefusal.CREDENTIALS, "the account is deleted")
+        if entry.status is not Status.ACTIVE:
+            raise LoginRefused(LoginRefusal.INACTIVE, f"the account is {entry.status.value}")
+        if generation == self._directory.generation:
+            self._remember(digest, entry)
+        return entry
+
+    def _over(self, digest: bytes, task: asyncio.Task[Entry]) -> None:
+        del self._checking[digest]
+        if not task.cancelled():
+            # Who asked may be gone; a failure that nobody hears is none.
+            task.exception()
+
+    async def _delay(self) -> None:
+        async with without_slot():
+            await asyncio.sleep(self._options.value.faildelay)
+
+    def _digest(self, name: str, password: str) -> bytes:
+        # The length keeps ("ab", "c") and ("a", "bc") apart.
+        return blake2b(
+            f"{len(name)}:{name}{password}".encode(errors="surrogatepass"), digest_size=_KEY_BYTES, key=self._key
+        ).digest()
+
+    def _recall(self, digest: bytes) -> Entry | None:
+        generation = self._directory.generation
+        if generation != self._generation:
+            self._generation = generation
+            self._remembered.clear()
+        found = self._remembered.get(digest)
+        if found is None:
+            return None
+        since, entry = found
+        if monotonic() - since >= self._options.value.authcachettl:
+            del self._remembered[digest]
+            return None
+        self._remembered.move_to_end(digest)
+        return entry
+
+    def _remember(self, digest: bytes, entry: Entry) -> None:
+        size = self._options.value.authcachesize
+        if not size or not self._options.value.authcachettl:
+            return
+        self._remembered[digest] = (monotonic(), entry)
+        while len(self._remembered) > size:
+            self._remembered.popitem(last=False)

@@ -12,6 +12,7 @@ import os
 import re
 import select
 import sys
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
@@ -170,12 +171,29 @@ class SessionLog:
         _LOGGER.log(level, "%s", event, exc_info=error, extra={"fields": context})
 
 
+class Logged(Protocol):
+    """Something that has a log of its own: a connection."""
+
+    @property
+    def log(self) -> SessionLog: ...
+
+
+SESSION: Final[ContextVar[Logged | None]] = ContextVar("session", default=None)
+"""Whose command the running task is."""
+
+
+def current_log(service: str, address: str = "") -> SessionLog:
+    """The log of the session whose command runs; one without a session elsewhere."""
+    session = SESSION.get()
+    return SessionLog(service, "", address) if session is None else session.log
+
+
 def session_logger(service: str, session_id: str = "", address: str = "", user: str = "") -> SessionLog:
     """A log for one session; with the service alone, for what concerns no session."""
     return SessionLog(service, session_id, address, user)
 
 
-def configure(options: LogOptions, descriptor: int | None = None) -> None:
+def configure_logging(options: LogOptions, descriptor: int | None = None) -> None:
     """Send every log line of the process, those of libraries too, to standard error (or `descriptor`)."""
     handler = LineHandler(sys.stderr.fileno() if descriptor is None else descriptor)
     handler.setFormatter(JsonFormatter() if options.format == "json" else TextFormatter())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from ipaddress import ip_address
@@ -114,7 +115,10 @@ def _why(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def create_self_signed(certfile: str, keyfile: str, names: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")) -> None:
+LOOPBACK_NAMES: Final = ("localhost", "127.0.0.1", "::1")
+
+
+def write_self_signed(certfile: Path | str, keyfile: Path | str, names: Sequence[str] = LOOPBACK_NAMES) -> None:
     """Make a key and a certificate for `names` (host names or addresses), the key readable by its owner only.
 
     For demonstrations and tests; whoever connects has to be told to trust it.
@@ -131,7 +135,7 @@ def create_self_signed(certfile: str, keyfile: str, names: tuple[str, ...] = ("l
     _write(certfile, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
 
 
-def _certificate_builder(names: tuple[str, ...]) -> x509.CertificateBuilder:
+def _certificate_builder(names: Sequence[str]) -> x509.CertificateBuilder:
     from cryptography import x509
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -160,7 +164,7 @@ def _general_name(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
-def _write(path: str, content: bytes, mode: int) -> None:
+def _write(path: Path | str, content: bytes, mode: int) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     partial = f"{path}.{os.getpid()}"
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)

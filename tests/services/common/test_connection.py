@@ -11,9 +11,8 @@ import pytest
 from services.common.listening import Listener
 from services.common.options import TlsOptions
 from services.common.streamserver import MAX_TURNED_AWAY
-from services.common.tls import ServerTls, client_context, create_self_signed
+from services.common.tls import ServerTls, client_context, write_self_signed
 from tests.support.lineserver import HERE, LineServer, line_server
-
 
 BOTH_LOOPS = True
 
@@ -28,7 +27,7 @@ async def lines() -> AsyncIterator[LineServer]:
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> TlsOptions:
     folder = tmp_path_factory.mktemp("tls")
     options = TlsOptions(certfile=str(folder / "cert.pem"), keyfile=str(folder / "key.pem"))
-    create_self_signed(options.certfile, options.keyfile)
+    write_self_signed(options.certfile, options.keyfile)
     return options
 
 

@@ -1,0 +1,331 @@
+"""The users file: accounts with their password hashes in YAML, for one machine or a few accounts.
+
+    accounts:
+      anna@example.com:
+        password: $argon2id$v=19$m=19456,t=2,p=1$...
+        quota: 1G
+        messagequota: 100000
+        aliases: [anna.smith@example.com, info@example.com]
+        status: active
+
+Only the name is needed; an account without a password gets mail and cannot log in. Edits go through `UsersFile`: under
+a lock beside the file, and into a new file that takes the old one's place, so that a reader sees one or the other.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import yaml
+
+from services.common.directory import Entry, Status, parse_name
+from services.common.domain import Quota
+from services.common.passwords import check_hash, hash_password
+from services.common.sizes import format_size, parse_size
+from services.common.yamlfile import YamlError, parse
+
+MAX_ADDRESS: Final = 254
+"""Bytes (RFC 3696 erratum 1690)."""
+Attributes: TypeAlias = dict[str, Any]
+
+
+class UsersFileError(Exception):
+    """The users file cannot be used or changed so; one problem a line."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """One account of the file; `password` is its hash, "" for none."""
+
+    entry: Entry
+    password: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Users:
+    """The whole file, by account name and, for aliases, by alias. Both in the form that is compared."""
+
+    by_name: Mapping[str, User]
+    by_alias: Mapping[str, User]
+
+
+NO_USERS: Final = Users({}, {})
+
+
+def parse_users(text: str) -> Users:
+    """Read the file's text. Raises UsersFileError with every problem."""
+    accounts = _accounts(text)
+    problems: list[str] = []
+    by_name: dict[str, User] = {}
+    by_alias: dict[str, User] = {}
+    for written, attributes in accounts.items():
+        user = _user(written, attributes, problems)
+        if user is None:
+            continue
+        if user.entry.account in by_name:
+            problems.append(f"{written}: the same account as another one above")
+        by_name[user.entry.account] = user
+    for user in by_name.values():
+        for alias in user.entry.aliases:
+            if alias in by_name or by_alias.setdefault(alias, user) is not user:
+                problems.append(f"{user.entry.account}: the alias {alias} belongs to another account")
+    if problems:
+        raise UsersFileError(problems)
+    return Users(by_name, by_alias)
+
+
+def _accounts(text: str) -> dict[Any, Any]:
+    try:
+        document = parse(text)
+    except YamlError as error:
+        raise UsersFileError([str(error)]) from None
+    if document is None:
+        return {}
+    if not isinstance(document, dict) or set(document) != {"accounts"}:
+        raise UsersFileError(["the file holds `accounts:` and nothing else at its top"])
+    accounts = document["accounts"]
+    if accounts is None:
+        return {}
+    if not isinstance(accounts, dict):
+        raise UsersFileError(["`accounts:` holds a mapping of names"])
+    return accounts
+
+
+def _user(written: object, attributes: object, problems: list[str]) -> User | None:
+    """One account, or None with what is wrong added to `problems`."""
+    found: list[str] = []
+    name = _address(written, found)
+    values = attributes if isinstance(attributes, dict) else {}
+    if attributes is not None and not isinstance(attributes, dict):
+        found.append("its attributes are a mapping")
+    found.extend(
+        f"{key}: no such attribute (there are {', '.join(_ATTRIBUTES)})" for key in values if key not in _ATTRIBUTES
+    )
+    parsed = {key: _attribute(key, values.get(key), found) for key in _ATTRIBUTES}
+    if found:
+        problems.extend(f"{written}: {problem}" for problem in found)
+        return None
+    quota = Quota(parsed["quota"], parsed["messagequota"])
+    return User(Entry(name, quota, parsed["aliases"], parsed["status"]), parsed["password"])
+
+
+def _attribute(key: str, value: object, found: list[str]) -> Any:
+    try:
+        return _ATTRIBUTES[key](value)
+    except ValueError as error:
+        found.append(f"{key}: {error}")
+        return None
+
+
+def _address(value: object, found: list[str]) -> str:
+    try:
+        return check_name(value)
+    except ValueError as error:
+        found.append(str(error))
+        return ""
+
+
+def check_name(value: object) -> str:
+    """The name in the form that is compared. Raises ValueError where it cannot be one."""
+    if not isinstance(value, str):
+        raise ValueError("a name is text")
+    name = parse_name(value)
+    if not name.local or (not name.domain and "@" in value):
+        raise ValueError("a name is user or user@domain")
+    if not str(name).isprintable() or any(character in ' <>"\\,' for character in str(name)):
+        raise ValueError("a name has no spaces, quotes, commas, backslashes or control characters")
+    if "+" in name.local:
+        raise ValueError("a name has no +: what follows it in an address is a folder")
+    if len(str(name).encode()) > MAX_ADDRESS:
+        raise ValueError(f"a name has at most {MAX_ADDRESS} bytes")
+    return str(name)
+
+
+def _password(value: object) -> str:
+    if value in (None, ""):
+        return ""
+    if not isinstance(value, str):
+        raise ValueError("not a hash")
+    problem = check_hash(value)
+    if problem:
+        # The value is not repeated: somebody may have written the password itself there.
+        raise ValueError(f"{problem}; `mailkeep account passwd` makes one")
+    return value
+
+
+def _quota(value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError("bytes, or a number with K, M, G or T")
+    try:
+        return parse_size(str(value))
+    except ValueError:
+        raise ValueError(f"{value!r} is not bytes, nor a number with K, M, G or T") from None
+
+
+def _count(value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{value!r} is not a number of messages")
+    return value
+
+
+def _aliases(value: object) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise ValueError("a list of addresses")
+    return tuple(check_name(alias) for alias in value)
+
+
+def _status(value: object) -> Status:
+    try:
+        return Status.ACTIVE if value is None else Status(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is none of {', '.join(status.value for status in Status)}") from None
+
+
+_ATTRIBUTES: Final[dict[str, Callable[[object], Any]]] = {
+    "password": _password,
+    "quota": _quota,
+    "messagequota": _count,
+    "aliases": _aliases,
+    "status": _status,
+}
+
+
+class UsersFile:
+    """The file as administrators change it. Every method reads what is there now; all raise UsersFileError."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def users(self) -> Users:
+        """Everything in the file; nothing where there is none."""
+        return parse_users(self._text())
+
+    def names(self) -> list[str]:
+        """The accounts' names in the file's order."""
+        return list(self.users().by_name)
+
+    def add(
+        self,
+        name: str,
+        password: str = "",
+        *,
+        quota: int | None = None,
+        messagequota: int | None = None,
+        aliases: Sequence[str] = (),
+    ) -> None:
+        """Add an account at the end. Without a password nobody can log in to it."""
+        attributes: Attributes = {
+            "password": hash_password(password) if password else None,
+            "quota": None if quota is None else format_size(quota),
+            "messagequota": messagequota,
+            "aliases": list(aliases) or None,
+        }
+        with self._edit() as accounts:
+            if _find(accounts, name) is not None:
+                raise UsersFileError([f"{name}: there is such an account already"])
+            accounts[_checked(name)] = {key: value for key, value in attributes.items() if value is not None}
+
+    def remove(self, name: str) -> None:
+        """Take an account out. Its mail is the store's and stays."""
+        with self._edit() as accounts:
+            del accounts[_existing(accounts, name)]
+
+    def set_password(self, name: str, password: str) -> None:
+        """A new password; "" for none."""
+        self.change(name, password=hash_password(password) if password else None)
+
+    def set_status(self, name: str, status: Status) -> None:
+        """Let in, lock out, and so on."""
+        self.change(name, status=status.value)
+
+    def change(self, name: str, **attributes: object) -> None:
+        """Set attributes, by their names in the file; None takes one out."""
+        with self._edit() as accounts:
+            written = _existing(accounts, name)
+            merged = {**(accounts[written] or {}), **attributes}
+            accounts[written] = {key: value for key, value in merged.items() if value is not None}
+
+    def _text(self) -> str:
+        try:
+            return self.path.read_text("utf-8")
+        except FileNotFoundError:
+            return ""
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsersFileError([f"{self.path}: {getattr(error, 'strerror', None) or 'not UTF-8'}"]) from None
+
+    @contextmanager
+    def _edit(self) -> Iterator[dict[str, Any]]:
+        """The accounts to change, under the lock; written back if nothing was raised and the result is valid."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(f"{self.path}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            text = self._text()
+            parse_users(text)
+            accounts = _accounts(text)
+            yield accounts
+            written = _dump(accounts)
+            parse_users(written)
+            self._replace(written.encode())
+
+    def _replace(self, content: bytes) -> None:
+        partial = f"{self.path}.new"
+        mode = self.path.stat().st_mode & 0o777 if self.path.exists() else 0o600
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, self.path)
+        _flush_folder(self.path.parent)
+
+
+def _dump(accounts: Mapping[str, Any]) -> str:
+    text: str = yaml.dump(
+        {"accounts": accounts}, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True, width=1000
+    )
+    return text
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the new name durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _checked(name: str) -> str:
+    try:
+        return check_name(name)
+    except ValueError as error:
+        raise UsersFileError([f"{name}: {error}"]) from None
+
+
+def _find(accounts: Mapping[str, Any], name: str) -> str | None:
+    """The account's name as the file writes it."""
+    wanted = str(parse_name(name))
+    return next((written for written in accounts if str(parse_name(written)) == wanted), None)
+
+
+def _existing(accounts: Mapping[str, Any], name: str) -> str:
+    written = _find(accounts, name)
+    if written is None:
+        raise UsersFileError([f"{name}: no such account"])
+    return written
