@@ -141,5 +141,3 @@ Located = tuple[BodyRef, int]
 def total_length(located: Iterable[Located]) -> int:
     """Bytes of messages together."""
     return sum(ref.length + len(ref.prefix) for ref, _ in located)
-
-

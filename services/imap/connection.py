@@ -157,7 +157,7 @@ class ImapConnection(Connection):
         """See `Wire.announce`. Changes that come together are told together."""
         if not self._announced:
             self._announced = True
-            self._loop.call_soon(self._push)
+            self.server.loop.call_soon(self._push)
 
     def _push(self) -> None:
         self._announced = False

@@ -20,6 +20,7 @@ from services.imap.view import View
 if TYPE_CHECKING:
     from services.common.store import ChangeFeed, Store
     from services.imap.cache import Cache
+    from services.imap.columns import ColumnReader
 
 Key = tuple[AccountId, MailboxId]
 Name = tuple[AccountId, str]
@@ -36,8 +37,9 @@ class Sync:
 class Mailboxes:
     """Opens, keeps and refreshes mailboxes."""
 
-    def __init__(self, store: Store, feed: ChangeFeed, cache: Cache) -> None:
+    def __init__(self, store: Store, feed: ChangeFeed, cache: Cache, columns: ColumnReader) -> None:
         self._store = store
+        self._columns = columns
         self._feed = feed
         self._cache = cache
         self._known: dict[Key, SharedMailbox] = {}
@@ -126,6 +128,8 @@ class Mailboxes:
             self._background(self.refresh(shared))
         elif shared.gone:
             self._lost(shared)
+        elif shared.doomed:
+            self._background(self._columns.rescue(shared))
 
     def _lost(self, shared: SharedMailbox) -> None:
         """The mailbox was deleted. Its sessions keep it, empty; nobody finds it any more."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from services.imap.answers import Answers
 from services.imap.cache import Cache
@@ -12,7 +13,7 @@ from services.imap.mailboxes import Mailboxes
 from services.imap.searching import Searches
 
 if TYPE_CHECKING:
-    from services.common.bodyreader import BodyReader
+    from services.common.domain import AccountId, BodyRef
     from services.common.live import Live
     from services.common.login import Login
     from services.common.options import Configuration, ImapOptions
@@ -20,6 +21,19 @@ if TYPE_CHECKING:
 
 BODIES_SHARE = 4
 """One part in so many of `imap.cachebytes` is for bodies; the rest for columns, answers and mailboxes."""
+
+
+class Bodies(Protocol):
+    """What IMAP needs of `services.common.bodyreader.BodyReader`."""
+
+    def read_now(self, ref: BodyRef) -> bytes | None:
+        """The message if it can be had without waiting."""
+
+    async def read_many(self, account_id: AccountId, refs: Sequence[BodyRef]) -> Sequence[bytes]:
+        """Messages in order; they stay in the reader's cache for a while."""
+
+    def stream(self, account_id: AccountId, ref: BodyRef, offset: int = 0) -> AsyncIterator[bytes]:
+        """A message in chunks."""
 
 
 class ImapService:
@@ -42,7 +56,7 @@ class ImapService:
         self,
         store: Store,
         feed: ChangeFeed,
-        bodies: BodyReader,
+        bodies: Bodies,
         login: Login,
         configuration: Live[Configuration],
     ) -> None:
@@ -51,8 +65,8 @@ class ImapService:
         self.login = login
         self.configuration = configuration
         self.cache = Cache(self._cache_bytes(configuration.value))
-        self.mailboxes = Mailboxes(store, feed, self.cache)
         self.columns = ColumnReader(store, self.cache)
+        self.mailboxes = Mailboxes(store, feed, self.cache, self.columns)
         self.answers = Answers(self.cache)
         self.searches = Searches(store, self.columns, self.cache)
         self.inflight = Inflight(lambda: self.options.inflightbytes)

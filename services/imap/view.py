@@ -181,7 +181,7 @@ class View:
         if not self.current and expunges:
             told -= self._tell_expunges(parts)
         self._tell_arrivals(parts)
-        self._tell_keywords(parts)
+        parts.append(self.new_keywords())
         self._tell_flags(parts, told)
         self._seen = shared.changes if self.current else BEHIND
         return b"".join(parts)
@@ -223,14 +223,14 @@ class View:
         if new or len(uids) > count:
             self.uids = uids[:count] + new
 
-    def _tell_keywords(self, parts: list[bytes]) -> None:
+    def new_keywords(self) -> bytes:
+        """FLAGS and PERMANENTFLAGS, when the mailbox has keywords that the client does not know."""
         keywords = self.shared.status.keywords
-        if keywords is self._told_keywords or keywords == self._told_keywords:
-            return
+        if keywords == self._told_keywords:
+            return b""
         self._told_keywords = keywords
-        parts.append(flag_list(keywords))
         room = len(keywords) < MAX_KEYWORDS
-        parts.append(permanent_flags(keywords, read_only=self.read_only, room=room))
+        return flag_list(keywords) + permanent_flags(keywords, read_only=self.read_only, room=room)
 
     def _tell_flags(self, parts: list[bytes], told: int) -> None:
         """`told`: how many messages the client knew before; of newer ones it has asked nothing yet."""

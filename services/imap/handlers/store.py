@@ -33,7 +33,7 @@ async def _store(session: Session, command: Store, view: View, uids: list[int]) 
         told = b""
     else:
         view.own.update(zip(result.rows.uids, result.rows.modseqs, strict=True))
-        told = _responses(view, result, uid=command.uid)
+        told = view.new_keywords() + _responses(view, result, uid=command.uid)
     return told + session.ok(b"STORE completed", _code(uids, result))
 
 
@@ -51,10 +51,13 @@ def _responses(view: View, result: FlagResult, *, uid: bool) -> bytes:
 
 
 def _expect(view: View, change: FlagChange, before: dict[int, int], result: FlagResult) -> None:
-    """With .SILENT the client works out the flags itself; where another session had a hand in them, it is told."""
+    """With .SILENT the client works out the flags itself; where another session had a hand in them, it is told.
+
+    A row that was as wanted before still has its older sequence, which may be that of a change not told yet.
+    """
     mask = change.system | _keyword_mask(change.keywords, result.status.keywords)
     for uid, flags, modseq in zip(result.rows.uids, result.rows.flags, result.rows.modseqs, strict=True):
-        if flags == _OUTCOMES[change.operation](before[uid], mask):
+        if modseq > result.previous and flags == _OUTCOMES[change.operation](before[uid], mask):
             view.own[uid] = modseq
 
 
