@@ -8,6 +8,8 @@ from typing import Final
 FOLDER: Final = "segments"
 SUFFIX: Final = ".seg"
 _DIGITS: Final = 10
+DIGEST_BEFORE: Final = 32
+"""So many bytes before each body are its BLAKE2b-256 digest, by which a reader knows that the body is the one."""
 
 
 def segment_folder(store_path: str) -> str:

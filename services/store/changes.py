@@ -152,6 +152,10 @@ class Subscription:
                 self._wake.clear()
                 await self._wake.wait()
 
+    def take(self) -> MailboxDelta | None:
+        """The next delta where one waits already, for a consumer that sends several at once."""
+        return self._queued()
+
     def _queued(self) -> MailboxDelta | None:
         while self._queue:
             follower, delta = self._queue.popleft()

@@ -31,7 +31,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ExchangeRequest(_message.Message):
-    """A frame of calls; up to 4 MiB, above 1 MiB only by a single call."""
+    """A frame of calls; above 1 MiB only by its last call, and never above 64 MiB."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -209,7 +209,7 @@ Global___Call: _TypeAlias = Call  # noqa: Y015
 
 @_typing.final
 class ExchangeResponse(_message.Message):
-    """A frame of answers; up to 4 MiB, above 1 MiB only by a single answer."""
+    """A frame of answers; above 1 MiB only by its last answer, and never above 64 MiB."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

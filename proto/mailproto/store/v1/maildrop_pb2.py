@@ -26,7 +26,7 @@ from mailproto.store.v1 import mailboxes_pb2 as mailproto_dot_store_dot_v1_dot_m
 from mailproto.store.v1 import messages_pb2 as mailproto_dot_store_dot_v1_dot_messages__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!mailproto/store/v1/maildrop.proto\x12\x12mailproto.store.v1\x1a\"mailproto/store/v1/mailboxes.proto\x1a!mailproto/store/v1/messages.proto\")\n\x13OpenMaildropRequest\x12\x12\n\naccount_id\x18\x01 \x01(\x04\"\xa0\x01\n\x14OpenMaildropResponse\x12\x0c\n\x04lock\x18\x01 \x01(\t\x12,\n\x07mailbox\x18\x02 \x01(\x0b\x32\x1b.mailproto.store.v1.Mailbox\x12\x0c\n\x04uids\x18\x03 \x01(\x0c\x12\r\n\x05sizes\x18\x04 \x01(\x0c\x12/\n\tlocations\x18\x05 \x01(\x0b\x32\x1c.mailproto.store.v1.BodyRefs\"X\n\x15\x43ommitMaildropRequest\x12\x12\n\naccount_id\x18\x01 \x01(\x04\x12\x0c\n\x04lock\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x65leted\x18\x03 \x01(\x0c\x12\x0c\n\x04seen\x18\x04 \x01(\x0c\"\x18\n\x16\x43ommitMaildropResponse\":\n\x16ReleaseMaildropRequest\x12\x12\n\naccount_id\x18\x01 \x01(\x04\x12\x0c\n\x04lock\x18\x02 \x01(\t\"\x19\n\x17ReleaseMaildropResponse2\xcb\x02\n\x0fMaildropService\x12\x63\n\x0cOpenMaildrop\x12\'.mailproto.store.v1.OpenMaildropRequest\x1a(.mailproto.store.v1.OpenMaildropResponse0\x01\x12g\n\x0e\x43ommitMaildrop\x12).mailproto.store.v1.CommitMaildropRequest\x1a*.mailproto.store.v1.CommitMaildropResponse\x12j\n\x0fReleaseMaildrop\x12*.mailproto.store.v1.ReleaseMaildropRequest\x1a+.mailproto.store.v1.ReleaseMaildropResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!mailproto/store/v1/maildrop.proto\x12\x12mailproto.store.v1\x1a\"mailproto/store/v1/mailboxes.proto\x1a!mailproto/store/v1/messages.proto\"7\n\x13OpenMaildropRequest\x12\x12\n\naccount_id\x18\x01 \x01(\x04\x12\x0c\n\x04lock\x18\x02 \x01(\t\"\x92\x01\n\x14OpenMaildropResponse\x12,\n\x07mailbox\x18\x01 \x01(\x0b\x32\x1b.mailproto.store.v1.Mailbox\x12\x0c\n\x04uids\x18\x02 \x01(\x0c\x12\r\n\x05sizes\x18\x03 \x01(\x0c\x12/\n\tlocations\x18\x04 \x01(\x0b\x32\x1c.mailproto.store.v1.BodyRefs\"X\n\x15\x43ommitMaildropRequest\x12\x12\n\naccount_id\x18\x01 \x01(\x04\x12\x0c\n\x04lock\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x65leted\x18\x03 \x01(\x0c\x12\x0c\n\x04seen\x18\x04 \x01(\x0c\"\x18\n\x16\x43ommitMaildropResponse\":\n\x16ReleaseMaildropRequest\x12\x12\n\naccount_id\x18\x01 \x01(\x04\x12\x0c\n\x04lock\x18\x02 \x01(\t\"\x19\n\x17ReleaseMaildropResponse2\xcb\x02\n\x0fMaildropService\x12\x63\n\x0cOpenMaildrop\x12\'.mailproto.store.v1.OpenMaildropRequest\x1a(.mailproto.store.v1.OpenMaildropResponse0\x01\x12g\n\x0e\x43ommitMaildrop\x12).mailproto.store.v1.CommitMaildropRequest\x1a*.mailproto.store.v1.CommitMaildropResponse\x12j\n\x0fReleaseMaildrop\x12*.mailproto.store.v1.ReleaseMaildropRequest\x1a+.mailproto.store.v1.ReleaseMaildropResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,8 +34,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mailproto.store.v1.maildrop
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_OPENMAILDROPREQUEST']._serialized_start=128
-  _globals['_OPENMAILDROPREQUEST']._serialized_end=169
-  _globals['_OPENMAILDROPRESPONSE']._serialized_start=172
+  _globals['_OPENMAILDROPREQUEST']._serialized_end=183
+  _globals['_OPENMAILDROPRESPONSE']._serialized_start=186
   _globals['_OPENMAILDROPRESPONSE']._serialized_end=332
   _globals['_COMMITMAILDROPREQUEST']._serialized_start=334
   _globals['_COMMITMAILDROPREQUEST']._serialized_end=422

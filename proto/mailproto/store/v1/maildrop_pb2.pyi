@@ -23,16 +23,20 @@ class OpenMaildropRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    LOCK_FIELD_NUMBER: _builtins.int
     account_id: _builtins.int
     """Whose."""
+    lock: _builtins.str
+    """The name that the lock shall have: a UUID's text. A process that holds it already takes it anew. Required."""
     def __init__(
         self,
         *,
         account_id: _builtins.int = ...,
+        lock: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "lock", b"lock"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -42,13 +46,10 @@ Global___OpenMaildropRequest: _TypeAlias = OpenMaildropRequest  # noqa: Y015
 class OpenMaildropResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
-    LOCK_FIELD_NUMBER: _builtins.int
     MAILBOX_FIELD_NUMBER: _builtins.int
     UIDS_FIELD_NUMBER: _builtins.int
     SIZES_FIELD_NUMBER: _builtins.int
     LOCATIONS_FIELD_NUMBER: _builtins.int
-    lock: _builtins.str
-    """Name of the lock; in the first reply."""
     uids: _builtins.bytes
     """The next UIDs, ascending, 4 octets each."""
     sizes: _builtins.bytes
@@ -64,7 +65,6 @@ class OpenMaildropResponse(_message.Message):
     def __init__(
         self,
         *,
-        lock: _builtins.str = ...,
         mailbox: _mailboxes_pb2.Mailbox | None = ...,
         uids: _builtins.bytes = ...,
         sizes: _builtins.bytes = ...,
@@ -72,7 +72,7 @@ class OpenMaildropResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["locations", b"locations", "mailbox", b"mailbox"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["locations", b"locations", "lock", b"lock", "mailbox", b"mailbox", "sizes", b"sizes", "uids", b"uids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["locations", b"locations", "mailbox", b"mailbox", "sizes", b"sizes", "uids", b"uids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -89,7 +89,7 @@ class CommitMaildropRequest(_message.Message):
     account_id: _builtins.int
     """Whose."""
     lock: _builtins.str
-    """The lock held."""
+    """Name of the lock."""
     deleted: _builtins.bytes
     """UIDs to remove, 4 octets each."""
     seen: _builtins.bytes
@@ -134,7 +134,7 @@ class ReleaseMaildropRequest(_message.Message):
     account_id: _builtins.int
     """Whose."""
     lock: _builtins.str
-    """The lock held."""
+    """Name of the lock."""
     def __init__(
         self,
         *,

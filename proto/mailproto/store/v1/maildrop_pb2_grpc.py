@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class MaildropServiceStub:
-    """A lock belongs to the calling process (metadata `mailkeep-process`) and is freed with that process's session stream.
+    """A lock belongs to the calling process (metadata `mailkeep-process`) and is freed when the last of that process's
+    streams (Exchange, AttachSessions) ends.
     """
 
     def __init__(self, channel):
@@ -53,12 +54,13 @@ class MaildropServiceStub:
 
 
 class MaildropServiceServicer:
-    """A lock belongs to the calling process (metadata `mailkeep-process`) and is freed with that process's session stream.
+    """A lock belongs to the calling process (metadata `mailkeep-process`) and is freed when the last of that process's
+    streams (Exchange, AttachSessions) ends.
     """
 
     def OpenMaildrop(self, request, context):
-        """Locks INBOX and lists it; the first reply has the lock and the mailbox, every reply up to 4,096 rows.
-        Errors: MAILDROP_IN_USE.
+        """Locks INBOX and lists it; the first reply has the mailbox, every reply up to 4,096 rows.
+        Errors: MAILDROP_IN_USE, INVALID_ARGUMENT (the process has no stream). Repeatable by its lock.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -105,7 +107,8 @@ def add_MaildropServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class MaildropService:
-    """A lock belongs to the calling process (metadata `mailkeep-process`) and is freed with that process's session stream.
+    """A lock belongs to the calling process (metadata `mailkeep-process`) and is freed when the last of that process's
+    streams (Exchange, AttachSessions) ends.
     """
 
     @staticmethod

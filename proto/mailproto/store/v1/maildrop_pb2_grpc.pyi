@@ -27,15 +27,17 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class MaildropServiceStub:
-    """A lock belongs to the calling process (metadata `mailkeep-process`) and is freed with that process's session stream."""
+    """A lock belongs to the calling process (metadata `mailkeep-process`) and is freed when the last of that process's
+    streams (Exchange, AttachSessions) ends.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> MaildropServiceAsyncStub: ...
     OpenMaildrop: _grpc.UnaryStreamMultiCallable[_maildrop_pb2.OpenMaildropRequest, _maildrop_pb2.OpenMaildropResponse]
-    """Locks INBOX and lists it; the first reply has the lock and the mailbox, every reply up to 4,096 rows.
-    Errors: MAILDROP_IN_USE.
+    """Locks INBOX and lists it; the first reply has the mailbox, every reply up to 4,096 rows.
+    Errors: MAILDROP_IN_USE, INVALID_ARGUMENT (the process has no stream). Repeatable by its lock.
     """
     CommitMaildrop: _grpc.UnaryUnaryMultiCallable[_maildrop_pb2.CommitMaildropRequest, _maildrop_pb2.CommitMaildropResponse]
     """QUIT: expunges, marks as seen, gives the lock up. Errors: MAILDROP_LOCK_LOST. Repeatable by its lock."""
@@ -44,12 +46,14 @@ class MaildropServiceStub:
 
 @_typing.type_check_only
 class MaildropServiceAsyncStub(MaildropServiceStub):
-    """A lock belongs to the calling process (metadata `mailkeep-process`) and is freed with that process's session stream."""
+    """A lock belongs to the calling process (metadata `mailkeep-process`) and is freed when the last of that process's
+    streams (Exchange, AttachSessions) ends.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     OpenMaildrop: _aio.UnaryStreamMultiCallable[_maildrop_pb2.OpenMaildropRequest, _maildrop_pb2.OpenMaildropResponse]  # type: ignore[assignment]
-    """Locks INBOX and lists it; the first reply has the lock and the mailbox, every reply up to 4,096 rows.
-    Errors: MAILDROP_IN_USE.
+    """Locks INBOX and lists it; the first reply has the mailbox, every reply up to 4,096 rows.
+    Errors: MAILDROP_IN_USE, INVALID_ARGUMENT (the process has no stream). Repeatable by its lock.
     """
     CommitMaildrop: _aio.UnaryUnaryMultiCallable[_maildrop_pb2.CommitMaildropRequest, _maildrop_pb2.CommitMaildropResponse]  # type: ignore[assignment]
     """QUIT: expunges, marks as seen, gives the lock up. Errors: MAILDROP_LOCK_LOST. Repeatable by its lock."""
@@ -57,7 +61,9 @@ class MaildropServiceAsyncStub(MaildropServiceStub):
     """Gives the lock up without a change. Repeatable."""
 
 class MaildropServiceServicer(metaclass=_abc_1.ABCMeta):
-    """A lock belongs to the calling process (metadata `mailkeep-process`) and is freed with that process's session stream."""
+    """A lock belongs to the calling process (metadata `mailkeep-process`) and is freed when the last of that process's
+    streams (Exchange, AttachSessions) ends.
+    """
 
     @_abc_1.abstractmethod
     def OpenMaildrop(
@@ -65,8 +71,8 @@ class MaildropServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _maildrop_pb2.OpenMaildropRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_maildrop_pb2.OpenMaildropResponse], _abc.AsyncIterator[_maildrop_pb2.OpenMaildropResponse]]:
-        """Locks INBOX and lists it; the first reply has the lock and the mailbox, every reply up to 4,096 rows.
-        Errors: MAILDROP_IN_USE.
+        """Locks INBOX and lists it; the first reply has the mailbox, every reply up to 4,096 rows.
+        Errors: MAILDROP_IN_USE, INVALID_ARGUMENT (the process has no stream). Repeatable by its lock.
         """
 
     @_abc_1.abstractmethod

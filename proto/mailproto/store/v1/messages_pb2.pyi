@@ -147,6 +147,7 @@ class Delta(_message.Message):
     CHANGED_FIELD_NUMBER: _builtins.int
     EXPUNGED_FIELD_NUMBER: _builtins.int
     GONE_FIELD_NUMBER: _builtins.int
+    CONTINUED_FIELD_NUMBER: _builtins.int
     account_id: _builtins.int
     """Whose."""
     since: _builtins.int
@@ -155,6 +156,10 @@ class Delta(_message.Message):
     """UIDs that went, ascending, 4 octets each; empty where `since` is 0."""
     gone: _builtins.bool
     """Whether the mailbox was deleted; the rest is as it last was."""
+    continued: _builtins.bool
+    """Whether further rows follow: the next delta of this mailbox on the stream has only its ids, `changed` and
+    `expunged`, to be put behind these.
+    """
     @_builtins.property
     def mailbox(self) -> _mailboxes_pb2.Mailbox:
         """The mailbox after it."""
@@ -172,10 +177,11 @@ class Delta(_message.Message):
         changed: Global___Rows | None = ...,
         expunged: _builtins.bytes = ...,
         gone: _builtins.bool = ...,
+        continued: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "mailbox", b"mailbox"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "changed", b"changed", "expunged", b"expunged", "gone", b"gone", "mailbox", b"mailbox", "since", b"since"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "changed", b"changed", "continued", b"continued", "expunged", b"expunged", "gone", b"gone", "mailbox", b"mailbox", "since", b"since"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -226,7 +232,7 @@ class SyncMailboxResponse(_message.Message):
     DELTA_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def delta(self) -> Global___Delta:
-        """The first reply has everything but, in a large mailbox, the later rows; the others have `changed` only, in order."""
+        """The first is complete but for rows that follow in later replies."""
 
     def __init__(
         self,

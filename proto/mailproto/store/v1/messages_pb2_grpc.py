@@ -82,7 +82,7 @@ class MessageServiceServicer:
     """
 
     def SyncMailbox(self, request, context):
-        """What changed after a modification sequence; the first reply carries the mailbox, every reply up to 8,192 rows.
+        """What changed after a modification sequence, up to 8,192 rows a reply.
         Errors: MAILBOX_NOT_FOUND. Repeatable.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -42,7 +42,7 @@ class MessageServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> MessageServiceAsyncStub: ...
     SyncMailbox: _grpc.UnaryStreamMultiCallable[_messages_pb2.SyncMailboxRequest, _messages_pb2.SyncMailboxResponse]
-    """What changed after a modification sequence; the first reply carries the mailbox, every reply up to 8,192 rows.
+    """What changed after a modification sequence, up to 8,192 rows a reply.
     Errors: MAILBOX_NOT_FOUND. Repeatable.
     """
     FetchColumns: _grpc.UnaryStreamMultiCallable[_messages_pb2.FetchColumnsRequest, _messages_pb2.FetchColumnsResponse]
@@ -72,7 +72,7 @@ class MessageServiceAsyncStub(MessageServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     SyncMailbox: _aio.UnaryStreamMultiCallable[_messages_pb2.SyncMailboxRequest, _messages_pb2.SyncMailboxResponse]  # type: ignore[assignment]
-    """What changed after a modification sequence; the first reply carries the mailbox, every reply up to 8,192 rows.
+    """What changed after a modification sequence, up to 8,192 rows a reply.
     Errors: MAILBOX_NOT_FOUND. Repeatable.
     """
     FetchColumns: _aio.UnaryStreamMultiCallable[_messages_pb2.FetchColumnsRequest, _messages_pb2.FetchColumnsResponse]  # type: ignore[assignment]
@@ -105,7 +105,7 @@ class MessageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _messages_pb2.SyncMailboxRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_messages_pb2.SyncMailboxResponse], _abc.AsyncIterator[_messages_pb2.SyncMailboxResponse]]:
-        """What changed after a modification sequence; the first reply carries the mailbox, every reply up to 8,192 rows.
+        """What changed after a modification sequence, up to 8,192 rows a reply.
         Errors: MAILBOX_NOT_FOUND. Repeatable.
         """
 

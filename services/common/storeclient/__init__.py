@@ -1,0 +1,25 @@
+"""The store over gRPC: all that a front end knows of it. `connect` gives a `StoreClient`."""
+
+from __future__ import annotations
+
+from services.common.options import Configuration
+from services.common.storeclient.channel import Target, metadata_of, open_channel, process_name, target_of
+from services.common.storeclient.client import StoreClient
+from services.common.storeclient.connection import CallObserver, Connection
+from services.common.storeclient.maintenance import Compacted, Finding
+
+__all__ = ["CallObserver", "Compacted", "Finding", "StoreClient", "Target", "connect"]
+
+
+def connect(
+    configuration: Configuration, role: str, observer: CallObserver | None = None, *, target: Target | None = None
+) -> StoreClient:
+    """A client for the store that `store.target` names; it connects, and connects again, by itself.
+
+    `role` is who calls: pop, imap, lmtp, http or admin. To be called in a running event loop. Raises OSError where a
+    certificate file cannot be read.
+    """
+    channel = open_channel(target or target_of(configuration))
+    process = process_name(role)
+    connection = Connection(channel, metadata_of(role, process), configuration.store.storewait, observer)
+    return StoreClient(connection)

@@ -1,0 +1,190 @@
+"""The client's connection: Exchange streams that come back by themselves, and calls that wait for them.
+
+Rules:
+1. A call is tried again, with back-off, where the store is away (no stream, a lost stream, UNAVAILABLE) until
+   `store.storewait` is over since it first failed; then it raises UNAVAILABLE. Its own deadline runs anew in each try.
+2. Every method is safe to try again: reads are idempotent, writes carry a request_id or a lock's name, and for the few
+   others the caller says which error a repeat gets where the first try went through (`settled`).
+3. Small calls and bulk go over streams of their own, so that a megabyte never stands before a look-up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import Any, Final, Protocol, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from mailproto.store.v1 import exchange_pb2_grpc
+from services.common.errors import Reason, StoreError
+from services.common.storeclient.channel import GREETING_KEY
+from services.common.storeclient.exchange import Exchange, StreamLostError
+from services.common.storeclient.standing import FIRST_DELAY, LONGEST_DELAY, keep_stream
+from services.common.storeclient.status import error_of_call
+
+T = TypeVar("T")
+Metadata = tuple[tuple[str, str], ...]
+
+_CONNECT_SECONDS: Final = 10.0
+
+BULK: Final = frozenset(
+    {
+        "append_messages", "deliver_message", "fetch_columns", "list_mailboxes", "list_subscriptions", "open_maildrop",
+        "read_bodies", "search_messages",
+    }
+)  # fmt: skip
+"""Fields of `Call` whose requests or replies may be large."""
+
+SECONDS: Final = 30.0
+LONG_SECONDS: Final = 300.0
+_LONG: Final = frozenset({"search_messages", "copy_messages", "expunge_messages", "rename_mailbox", "delete_mailbox"})
+"""Fields of `Call` whose work grows with the mailbox."""
+
+
+class CallObserver(Protocol):
+    """The part of `telemetry.Observer` that the client calls."""
+
+    def store_call(self, method: str, result: str, seconds: float) -> None:
+        """A call ended: `result` is ok or a Reason's name."""
+
+
+class Patience:
+    """How long one call goes on trying."""
+
+    def __init__(self, seconds: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._end = self._loop.time() + seconds
+        self._delay = FIRST_DELAY
+
+    @property
+    def left(self) -> float:
+        """Seconds; not below 0."""
+        return max(0.0, self._end - self._loop.time())
+
+    async def pause(self) -> None:
+        """Wait before the next try. Raises UNAVAILABLE when there is no more time."""
+        if self.left == 0.0:
+            raise StoreError(Reason.UNAVAILABLE)
+        await asyncio.sleep(min(self._delay * random.uniform(0.5, 1.0), self.left))  # noqa: S311
+        self._delay = min(self._delay * 2, LONGEST_DELAY)
+
+
+class Lane:
+    """One Exchange stream, opened again whenever it is lost."""
+
+    def __init__(self, channel: grpc.aio.Channel, metadata: Metadata) -> None:
+        self._stub: exchange_pb2_grpc.ExchangeServiceAsyncStub = exchange_pb2_grpc.ExchangeServiceStub(channel)
+        self._metadata = metadata
+        self._up = asyncio.Event()
+        self.exchange: Exchange | None = None
+        """The stream that calls go over now; None while there is none."""
+
+    async def opened(self, patience: Patience) -> Exchange:
+        """The stream, as soon as there is one. Raises UNAVAILABLE."""
+        try:
+            async with asyncio.timeout(patience.left):
+                while self.exchange is None:
+                    await self._up.wait()
+        except TimeoutError:
+            raise StoreError(Reason.UNAVAILABLE) from None
+        return self.exchange
+
+    async def carry(self) -> bool:
+        """Open a stream and use it until it is lost; False where it could not be opened."""
+        stream = self._stub.Exchange(metadata=self._metadata)
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                greeting = await stream.initial_metadata()
+            if GREETING_KEY not in dict(greeting):
+                return False
+            self.exchange = Exchange(stream)
+            self._up.set()
+            await self.exchange.run()
+        except (TimeoutError, grpc.aio.AioRpcError):
+            return False
+        finally:
+            self.exchange = None
+            self._up.clear()
+            stream.cancel()
+        return True
+
+
+class Connection:
+    """A channel's lanes, and the one place where calls are tried again."""
+
+    def __init__(
+        self, channel: grpc.aio.Channel, metadata: Metadata, storewait: float, observer: CallObserver | None
+    ) -> None:
+        self.channel = channel
+        self.metadata = metadata
+        self.storewait = storewait
+        """Seconds; may be changed at any time."""
+        self._observer = observer
+        self._closed = False
+        self._point, self._bulk = Lane(channel, metadata), Lane(channel, metadata)
+        self._tasks = [asyncio.create_task(keep_stream(lane.carry)) for lane in (self._point, self._bulk)]
+
+    @property
+    def ready(self) -> bool:
+        """Whether calls are answered now."""
+        return self._point.exchange is not None and self._bulk.exchange is not None
+
+    async def wait_ready(self, seconds: float) -> None:
+        """Raises UNAVAILABLE where the store is not there in time."""
+        patience = Patience(seconds)
+        await self._point.opened(patience)
+        await self._bulk.opened(patience)
+
+    async def close(self) -> None:
+        """End the streams; calls that wait raise UNAVAILABLE."""
+        self._closed = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.channel.close()
+
+    async def parts(self, name: str, request: Message, settled: Reason | None = None) -> list[Any]:
+        """The replies to a call over Exchange; `name` is its field in `Call`.
+
+        `settled` is the error that a repeat gets where an earlier try went through; the replies are empty then.
+        """
+        lane = self._bulk if name in BULK else self._point
+        seconds = LONG_SECONDS if name in _LONG else SECONDS
+
+        async def attempt(patience: Patience) -> list[Any]:
+            exchange = lane.exchange or await lane.opened(patience)
+            return await exchange.call(name, request, seconds)
+
+        return await self.persist(name, attempt, None if settled is None else (settled, []))
+
+    async def persist(
+        self, name: str, attempt: Callable[[Patience], Awaitable[T]], settled: tuple[Reason, T] | None = None
+    ) -> T:
+        """Try until it succeeds or rule 1 ends it.
+
+        `settled` is the error that a repeat gets where an earlier try went through, and what to return then.
+        """
+        patience, started, result = Patience(self.storewait), perf_counter(), "ok"
+        maybe_done = False
+        try:
+            while True:
+                try:
+                    return await attempt(patience)
+                except (StoreError, grpc.aio.AioRpcError) as raised:
+                    error = raised if isinstance(raised, StoreError) else error_of_call(raised)
+                if maybe_done and settled is not None and error.reason is settled[0]:
+                    return settled[1]
+                if error.reason is not Reason.UNAVAILABLE or self._closed:
+                    raise error
+                maybe_done = maybe_done or not isinstance(error, StreamLostError) or error.sent
+                await patience.pause()
+        except StoreError as error:
+            result = error.reason.name
+            raise
+        finally:
+            if self._observer is not None:
+                self._observer.store_call(name, result, perf_counter() - started)

@@ -1,0 +1,138 @@
+"""The process's change feed: one WatchChanges stream, followed again from where it was when it is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import grpc
+
+from mailproto.store.v1 import changes_pb2, changes_pb2_grpc, messages_pb2
+from services.common.domain import AccountId, MailboxDelta, MailboxId
+from services.common.storeclient import values
+from services.common.storeclient.connection import Connection
+from services.common.storeclient.standing import keep_stream
+
+_log = logging.getLogger(__name__)
+
+_FRAME: Final = 1_000
+"""Mailboxes to follow or unfollow in one request."""
+
+Key = tuple[AccountId, MailboxId]
+Listener = Callable[[MailboxDelta], None]
+Stream = grpc.aio.StreamStreamCall[changes_pb2.WatchChangesRequest, changes_pb2.WatchChangesResponse]
+
+
+@dataclass(slots=True, eq=False)
+class _Followed:
+    since: int
+    listener: Listener
+
+
+class _Joined:
+    """Puts deltas that came in several messages together."""
+
+    def __init__(self) -> None:
+        self._cut: dict[Key, MailboxDelta] = {}
+
+    def take(self, message: messages_pb2.Delta) -> MailboxDelta | None:
+        """The delta that the message completes, if it does."""
+        key = AccountId(message.account_id), MailboxId(message.mailbox.mailbox_id)
+        delta = self._cut.pop(key, None)
+        if delta is None:
+            delta = values.read_delta(message)
+        else:
+            values.extend_delta(delta, message)
+        if not message.continued:
+            return delta
+        self._cut[key] = delta
+        return None
+
+
+class Feed:
+    """Implements `services.common.store.ChangeFeed`. The stream is opened with the first mailbox."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._stub: changes_pb2_grpc.ChangeServiceAsyncStub = changes_pb2_grpc.ChangeServiceStub(connection.channel)
+        self._followed: dict[Key, _Followed] = {}
+        self._asked: dict[Key, bool] = {}
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def follow(self, account_id: AccountId, mailbox_id: MailboxId, since: int, listener: Listener) -> None:
+        """See `ChangeFeed.follow`."""
+        self._followed[account_id, mailbox_id] = _Followed(since, listener)
+        self._asked[account_id, mailbox_id] = True
+        self._wake.set()
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(keep_stream(self._carry))
+
+    def unfollow(self, account_id: AccountId, mailbox_id: MailboxId) -> None:
+        """See `ChangeFeed.unfollow`."""
+        if self._followed.pop((account_id, mailbox_id), None) is not None:
+            self._asked[account_id, mailbox_id] = False
+            self._wake.set()
+
+    async def close(self) -> None:
+        """End the stream; no listener is called any more."""
+        self._followed.clear()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _carry(self) -> bool:
+        """One stream from its opening to its end; whether it was opened."""
+        stream = self._stub.WatchChanges(metadata=self._connection.metadata)
+        self._asked = dict.fromkeys(self._followed, True)
+        self._wake.set()
+        writer = asyncio.create_task(self._write(stream))
+        told = False
+        joined = _Joined()
+        try:
+            while True:
+                reply = await stream.read()
+                if not isinstance(reply, changes_pb2.WatchChangesResponse):
+                    return told
+                told = True
+                for delta in filter(None, map(joined.take, reply.deltas)):
+                    self._tell(delta)
+        except grpc.aio.AioRpcError:
+            return told
+        finally:
+            writer.cancel()
+            stream.cancel()
+            await asyncio.gather(writer, return_exceptions=True)
+
+    async def _write(self, stream: Stream) -> None:
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(0)
+            self._wake.clear()
+            asked, self._asked = list(self._asked.items()), {}
+            for start in range(0, len(asked), _FRAME):
+                await stream.write(self._request(asked[start : start + _FRAME]))
+
+    def _request(self, asked: Iterable[tuple[Key, bool]]) -> changes_pb2.WatchChangesRequest:
+        request = changes_pb2.WatchChangesRequest()
+        for key, wanted in asked:
+            followed = self._followed.get(key)
+            if wanted and followed is not None:
+                request.follow.add(account_id=key[0], mailbox_id=key[1], since=followed.since)
+            elif not wanted:
+                request.unfollow.add(account_id=key[0], mailbox_id=key[1])
+        return request
+
+    def _tell(self, delta: MailboxDelta) -> None:
+        followed = self._followed.get((delta.account_id, delta.status.mailbox_id))
+        if followed is None:
+            return
+        followed.since = max(followed.since, delta.status.modseq)
+        try:
+            followed.listener(delta)
+        except Exception:
+            # One session's mistake must not cost the others their changes.
+            _log.exception("a listener of the change feed failed")

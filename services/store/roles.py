@@ -1,0 +1,45 @@
+"""Who may call what: one table.
+
+Over TCP the role is the name of the client's certificate, over the Unix socket (mode 0600: the same user) what the
+client says. Either way the table holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+_READ: Final = frozenset({"OpenAccount", "GetMailbox", "ReadBodies", "StreamBody"})
+_STREAMS: Final = frozenset({"Exchange", "AttachSessions"})
+_MAILDROP: Final = frozenset({"OpenMaildrop", "CommitMaildrop", "ReleaseMaildrop"})
+_DELIVERY: Final = frozenset({"DeliverMessage", "UploadDelivery"})
+_MAILBOXES: Final = frozenset(
+    {
+        "ListMailboxes", "CreateMailbox", "RenameMailbox", "DeleteMailbox", "ListSubscriptions", "ModifySubscription",
+        "SyncMailbox", "FetchColumns", "ModifyFlags", "AppendMessages", "UploadMessages", "CopyMessages",
+        "ExpungeMessages", "SearchMessages", "WatchChanges",
+    }
+)  # fmt: skip
+_ADMINISTRATION: Final = frozenset(
+    {
+        "ListAccounts", "DeleteAccount", "ListSessions", "KickSessions", "CheckStore", "CompactStore", "BackupStore",
+    }
+)  # fmt: skip
+
+ROLES: Final[Mapping[str, frozenset[str]]] = {
+    "pop": _READ | _STREAMS | _MAILDROP,
+    "imap": _READ | _STREAMS | _MAILBOXES,
+    "http": _READ | _STREAMS | _MAILBOXES,
+    "lmtp": frozenset({"OpenAccount", "GetMailbox"}) | _STREAMS | _DELIVERY,
+    "admin": _READ | _STREAMS | _MAILBOXES | _MAILDROP | _DELIVERY | _ADMINISTRATION,
+}
+"""Role -> names of methods. A role that is not here may call nothing."""
+
+
+def role_of_names(names: Iterable[str]) -> str:
+    """The role that a certificate's names give: the first label of one of them; "" for none or more than one.
+
+    So `imap`, `imap.mail.svc` and `imap.mail.svc.cluster.local` in one certificate are the role imap.
+    """
+    roles = {name.partition(".")[0].lower() for name in names} & ROLES.keys()
+    return roles.pop() if len(roles) == 1 else ""

@@ -1,0 +1,58 @@
+"""ChangeService."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from mailproto.store.v1 import changes_pb2
+from services.common.domain import AccountId, MailboxDelta, MailboxId
+from services.common.storeclient import values
+from services.store.changes import Subscription
+from services.store.servicers.caller import Caller
+from services.store.servicers.desk import Desk
+from services.store.servicers.method import Handlers, Link
+
+FRAME_ROWS: Final = 16_384
+"""Rows (each delta counts as one more) after which a frame takes no further delta."""
+
+Frames = Link[changes_pb2.WatchChangesRequest, changes_pb2.WatchChangesResponse]
+
+
+async def watch_changes(desk: Desk, link: Frames, caller: Caller) -> None:
+    """ChangeService.WatchChanges."""
+    subscription = desk.hub.subscribe()
+    teller = asyncio.create_task(_tell(link, subscription))
+    try:
+        with desk.processes.stream(caller.process):
+            await desk.until_over(_listen(link, subscription), teller)
+    finally:
+        teller.cancel()
+        await asyncio.gather(teller, return_exceptions=True)
+        subscription.close()
+
+
+async def _listen(link: Frames, subscription: Subscription) -> None:
+    while (request := await link.read()) is not None:
+        for one in request.unfollow:
+            subscription.unfollow(AccountId(one.account_id), MailboxId(one.mailbox_id))
+        for one in request.follow:
+            subscription.follow(AccountId(one.account_id), MailboxId(one.mailbox_id), one.since)
+
+
+async def _tell(link: Frames, subscription: Subscription) -> None:
+    while True:
+        delta: MailboxDelta | None = await subscription.next()
+        frame, rows = changes_pb2.WatchChangesResponse(), 0
+        while delta is not None:
+            for part in values.deltas(delta):
+                if rows >= FRAME_ROWS:
+                    await link.write(frame)
+                    frame, rows = changes_pb2.WatchChangesResponse(), 0
+                frame.deltas.append(part)
+                rows += 1 + len(part.changed.uids) // 4 + len(part.expunged) // 4
+            delta = subscription.take()
+        await link.write(frame)
+
+
+HANDLERS: Final[Handlers] = {"WatchChanges": watch_changes}

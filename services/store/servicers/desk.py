@@ -1,0 +1,70 @@
+"""What the servicers work with: the rules, the hub, and what the store knows of the processes that call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from services.common.domain import AccountId, Maildrop
+from services.common.store import Store
+from services.common.storeclient.maintenance import Compacted, Finding
+from services.store.changes import ChangeHub
+from services.store.processes import Processes
+from services.store.uploads import UploadRoom
+
+
+class Rules(Store, Protocol):
+    """The rules as the servicers need them: maildrop locks have owners here."""
+
+    async def open_maildrop(self, account_id: AccountId, *, owner: str = "", lock: str = "") -> Maildrop:
+        """`Store.open_maildrop` for a process; `lock` names the lock, and the owner of that very lock takes it anew."""
+
+    def release_owner(self, owner: str) -> None:
+        """Free the locks of a process that is gone."""
+
+
+class MaintenanceWork(Protocol):
+    """What an administrator may ask for; the engine does it."""
+
+    def check(self, *, bodies: bool) -> AsyncIterator[Sequence[Finding]]:
+        """What is wrong, as it is found. A batch may be empty."""
+
+    async def compact(self) -> Compacted:
+        """Give back the space of deleted bodies now."""
+
+    async def backup(self, path: str) -> int:
+        """Write a consistent copy; its bytes. Raises INVALID_ARGUMENT for a path that cannot be used."""
+
+
+@dataclass(slots=True)
+class Desk:
+    """One for each server. `draining` is set when the server is to stop: long streams then end by themselves."""
+
+    store: Rules
+    hub: ChangeHub
+    processes: Processes
+    maintenance: MaintenanceWork
+    uploads: UploadRoom
+    stream_seconds: float | None = None
+    """Seconds after which a long stream ends, so that its caller finds new replicas; None: never."""
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def until_over(self, listening: Coroutine[Any, Any, None], *others: asyncio.Task[None]) -> None:
+        """Run a long stream's `listening` until it or one of the others ends, the server drains, or its time is over.
+
+        Raises what they raise.
+        """
+        listener = asyncio.create_task(listening)
+        drain = asyncio.create_task(self.draining.wait())
+        try:
+            done, _ = await asyncio.wait(
+                {listener, drain, *others}, timeout=self.stream_seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done:
+                task.result()
+        finally:
+            listener.cancel()
+            drain.cancel()
+            await asyncio.gather(listener, drain, return_exceptions=True)

@@ -1,0 +1,148 @@
+"""The servicers' tables as gRPC handlers, and the one place where a call's role is checked and its failure told."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, Final, Generic, TypeVar
+
+import grpc
+from google.protobuf.message_factory import GetMessageClass
+
+from mailproto.store.v1 import (
+    accounts_pb2,
+    bodies_pb2,
+    changes_pb2,
+    delivery_pb2,
+    exchange_pb2,
+    mailboxes_pb2,
+    maildrop_pb2,
+    maintenance_pb2,
+    messages_pb2,
+    sessions_pb2,
+)
+from services.common.storeclient.channel import GREETING_KEY
+from services.store.servicers import (
+    accounts,
+    bodies,
+    changes,
+    delivery,
+    exchange,
+    mailboxes,
+    maildrop,
+    maintenance,
+    messages,
+    sessions,
+)
+from services.store.servicers.caller import caller_of
+from services.store.servicers.desk import Desk
+from services.store.servicers.method import Handler, requests
+from services.store.status import ServicerContext, abort
+
+Request = TypeVar("Request")
+Reply = TypeVar("Reply")
+
+TABLES: Final = (
+    (accounts_pb2, accounts.HANDLERS),
+    (bodies_pb2, bodies.HANDLERS),
+    (changes_pb2, changes.HANDLERS),
+    (delivery_pb2, delivery.HANDLERS),
+    (exchange_pb2, exchange.HANDLERS),
+    (mailboxes_pb2, mailboxes.HANDLERS),
+    (maildrop_pb2, maildrop.HANDLERS),
+    (maintenance_pb2, maintenance.HANDLERS),
+    (messages_pb2, messages.HANDLERS),
+    (sessions_pb2, sessions.HANDLERS),
+)
+"""The contract's files, each with one service, and who answers it."""
+
+
+class _Link(Generic[Request, Reply]):
+    """`Link` over a call's context."""
+
+    def __init__(self, context: ServicerContext) -> None:
+        self._context = context
+
+    async def read(self) -> Request | None:
+        request = await self._context.read()
+        return None if request is grpc.aio.EOF else request
+
+    async def write(self, reply: Reply) -> None:
+        await self._context.write(reply)
+
+
+def service_handlers(desk: Desk) -> Iterator[grpc.GenericRpcHandler]:
+    """Every service of the contract."""
+    for file, table in TABLES:
+        for service in file.DESCRIPTOR.services_by_name.values():
+            methods = {method.name: _method_handler(desk, method, table[method.name]) for method in service.methods}
+            yield grpc.method_handlers_generic_handler(service.full_name, methods)
+
+
+def _method_handler(desk: Desk, method: Any, handler: Handler) -> Any:
+    make, behave = _KINDS[method.client_streaming, method.server_streaming]
+    return make(
+        behave(desk, method.name, handler),
+        request_deserializer=GetMessageClass(method.input_type).FromString,
+        response_serializer=GetMessageClass(method.output_type).SerializeToString,
+    )
+
+
+def _one_reply(desk: Desk, name: str, handler: Any) -> Handler:
+    async def behave(request: Any, context: ServicerContext) -> Any:
+        try:
+            caller = caller_of(context)
+            caller.check(name)
+            return await handler(desk, request, caller)
+        except BaseException as error:
+            return await abort(context, name, error)
+
+    return behave
+
+
+def _replies(desk: Desk, name: str, handler: Any) -> Handler:
+    async def behave(request: Any, context: ServicerContext) -> AsyncIterator[Any]:
+        try:
+            caller = caller_of(context)
+            caller.check(name)
+            async for reply in handler(desk, request, caller):
+                yield reply
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            await abort(context, name, error)
+
+    return behave
+
+
+def _both_ways(desk: Desk, name: str, handler: Any) -> Handler:
+    async def behave(_: AsyncIterator[Any], context: ServicerContext) -> None:
+        try:
+            caller = caller_of(context)
+            caller.check(name)
+            await context.send_initial_metadata(((GREETING_KEY, "1"),))
+            await handler(desk, _Link[Any, Any](context), caller)
+        except BaseException as error:
+            await abort(context, name, error)
+
+    return behave
+
+
+def _many_requests(desk: Desk, name: str, handler: Any) -> Handler:
+    async def behave(_: AsyncIterator[Any], context: ServicerContext) -> Any:
+        try:
+            caller = caller_of(context)
+            caller.check(name)
+            return await handler(desk, requests(_Link[Any, Any](context)), caller)
+        except BaseException as error:
+            return await abort(context, name, error)
+
+    return behave
+
+
+_KINDS: Final[dict[tuple[bool, bool], tuple[Callable[..., Any], Callable[[Desk, str, Any], Handler]]]] = {
+    (False, False): (grpc.unary_unary_rpc_method_handler, _one_reply),
+    (False, True): (grpc.unary_stream_rpc_method_handler, _replies),
+    (True, False): (grpc.stream_unary_rpc_method_handler, _many_requests),
+    (True, True): (grpc.stream_stream_rpc_method_handler, _both_ways),
+}
+"""By (requests streamed, replies streamed)."""
