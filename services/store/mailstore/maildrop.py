@@ -78,11 +78,15 @@ class Locks:
         self._held: dict[AccountId, tuple[str, str]] = {}
         self._committed: OrderedDict[str, None] = OrderedDict()
 
-    def take(self, account_id: AccountId, owner: str) -> str:
-        """A new lock's name. Raises MAILDROP_IN_USE."""
-        if account_id in self._held:
+    def take(self, account_id: AccountId, owner: str, wanted: str) -> str:
+        """A lock's name, `wanted` where that is given: its owner may come again whose first answer got lost.
+
+        Raises MAILDROP_IN_USE.
+        """
+        held = self._held.get(account_id)
+        if held is not None and (not wanted or held != (wanted, owner)):
             raise StoreError(Reason.MAILDROP_IN_USE)
-        lock = secrets.token_hex(16)
+        lock = wanted or secrets.token_hex(16)
         self._held[account_id] = (lock, owner)
         return lock
 

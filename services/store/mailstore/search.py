@@ -134,6 +134,11 @@ class Searcher:
                 self._keep((account_id, mailbox_id, probes[place]), _Answer(found.modseq, found.uidnext, uids))
         return [array("I", (uid for uid in uids if uid >= uid_from)) if uid_from > 1 else uids for uids in answers]
 
+    def forget(self) -> None:
+        """Keep no answer."""
+        self._kept.clear()
+        self._size = 0
+
     async def _read(self, asked: _Asked, found: _Found) -> None:
         """Add matches among the messages whose text is not made yet."""
         for chunk in _chunks(found.unmade):

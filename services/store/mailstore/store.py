@@ -128,6 +128,10 @@ class MailStore:
         while await self._indexer.step():
             pass
 
+    def forget_searches(self) -> None:
+        """Forget the answers of searches that are kept."""
+        self._searcher.forget()
+
     async def sweep(self) -> None:
         """Clear what deleted mailboxes and accounts left, and outcomes of old requests."""
         while (remains := await self._database.read(reaping.noted)) is not None:
@@ -306,9 +310,11 @@ class MailStore:
         self._indexer.poke()
         return results
 
-    async def open_maildrop(self, account_id: AccountId, *, owner: str = "") -> Maildrop:
-        """Lock INBOX for POP3 and list it. `owner` names who `release_owner` will speak of."""
-        lock = self._locks.take(account_id, owner)
+    async def open_maildrop(self, account_id: AccountId, *, owner: str = "", lock: str = "") -> Maildrop:
+        """Lock INBOX for POP3 and list it. `owner` names who `release_owner` will speak of; with `lock` it names the
+        lock itself, and may ask again.
+        """
+        lock = self._locks.take(account_id, owner, lock)
         try:
             known = self._listings.get(account_id)
             listed = await self._database.read(lambda tx: maildrop.listing(tx, account_id, known))
