@@ -128,7 +128,7 @@ class MessageServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExpungeMessages(self, request, context):
-        """Removes messages that carry \Deleted. Errors: MAILBOX_NOT_FOUND. Repeatable.
+        """Removes messages that carry the Deleted flag. Errors: MAILBOX_NOT_FOUND. Repeatable.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -62,7 +62,7 @@ class MessageServiceStub:
     Errors: MAILBOX_NOT_FOUND (source or target), OVER_QUOTA, KEYWORD_LIMIT. Repeatable by request_id.
     """
     ExpungeMessages: _grpc.UnaryUnaryMultiCallable[_messages_pb2.ExpungeMessagesRequest, _messages_pb2.ExpungeMessagesResponse]
-    """Removes messages that carry \\Deleted. Errors: MAILBOX_NOT_FOUND. Repeatable."""
+    """Removes messages that carry the Deleted flag. Errors: MAILBOX_NOT_FOUND. Repeatable."""
     SearchMessages: _grpc.UnaryUnaryMultiCallable[_messages_pb2.SearchMessagesRequest, _messages_pb2.SearchMessagesResponse]
     """Substring search in decoded, case-folded text. Errors: MAILBOX_NOT_FOUND. Repeatable."""
 
@@ -92,7 +92,7 @@ class MessageServiceAsyncStub(MessageServiceStub):
     Errors: MAILBOX_NOT_FOUND (source or target), OVER_QUOTA, KEYWORD_LIMIT. Repeatable by request_id.
     """
     ExpungeMessages: _aio.UnaryUnaryMultiCallable[_messages_pb2.ExpungeMessagesRequest, _messages_pb2.ExpungeMessagesResponse]  # type: ignore[assignment]
-    """Removes messages that carry \\Deleted. Errors: MAILBOX_NOT_FOUND. Repeatable."""
+    """Removes messages that carry the Deleted flag. Errors: MAILBOX_NOT_FOUND. Repeatable."""
     SearchMessages: _aio.UnaryUnaryMultiCallable[_messages_pb2.SearchMessagesRequest, _messages_pb2.SearchMessagesResponse]  # type: ignore[assignment]
     """Substring search in decoded, case-folded text. Errors: MAILBOX_NOT_FOUND. Repeatable."""
 
@@ -161,7 +161,7 @@ class MessageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _messages_pb2.ExpungeMessagesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_messages_pb2.ExpungeMessagesResponse, _abc.Awaitable[_messages_pb2.ExpungeMessagesResponse]]:
-        """Removes messages that carry \\Deleted. Errors: MAILBOX_NOT_FOUND. Repeatable."""
+        """Removes messages that carry the Deleted flag. Errors: MAILBOX_NOT_FOUND. Repeatable."""
 
     @_abc_1.abstractmethod
     def SearchMessages(
