@@ -78,12 +78,6 @@ class _Appender:
         self.sealed: dict[int, float] = {}
         """Segments closed since the start, with the monotonic time of it."""
 
-    @property
-    def active(self) -> int:
-        """The segment being written, 0 for none."""
-        segment = self._segment
-        return segment.number if segment else 0
-
     def run(self) -> None:
         """The thread's whole life."""
         waiting: list[_Put] = []
