@@ -20,7 +20,8 @@ class Option:
 
     `low` and `high` bound numbers (and lengths of strings); `floor` is a default that may be raised but not lowered,
     and `low` equals it then. `choices` are the allowed strings. `live`: a running service takes a change in place.
-    `path`: relative values are below the data folder. `secret`: never shown.
+    `path`: relative values are below the data folder. `secret`: never shown. `syntax`: a row of
+    `services.common.values.SYNTAXES` that a text has to satisfy.
     """
 
     doc: str
@@ -34,6 +35,7 @@ class Option:
     port: bool = False
     secret: bool = False
     legacy: str = ""
+    syntax: str = ""
 
 
 def option(default: Any, doc: str, **rest: Any) -> Any:
@@ -59,7 +61,7 @@ class ServiceOptions:
     """Options that each front end has."""
 
     enable: bool = option(True, "Whether the service is started.")
-    listen: str = option("127.0.0.1", "Address that the service and its admin port listen on.")
+    listen: str = option("127.0.0.1", "Address that the service and its admin port listen on.", syntax="address")
     maxthreads: int = option(
         250, "Commands that run at once in one process; waiting clients hold none.", low=1, high=100_000, live=True
     )
@@ -163,8 +165,9 @@ class LmtpOptions(ServiceOptions):
         unit="min", live=True,
     )  # fmt: skip
     allowedclients: tuple[str, ...] = option(
-        ("127.0.0.0/8", "::1/128"), "Networks whose clients may deliver; a Unix socket is always allowed.", live=True
-    )
+        ("127.0.0.0/8", "::1/128"), "Networks whose clients may deliver; a Unix socket is always allowed.", live=True,
+        syntax="network",
+    )  # fmt: skip
     requireclientcert: bool = option(False, "Whether a TLS client certificate of tls.clientca is asked for.")
     overquota: str = option(
         "temporary", "Answer for an account over quota: 452 4.2.2 or 552 5.2.2.", choices=("temporary", "permanent"),
@@ -183,10 +186,12 @@ class StoreOptions:
 
     path: str = option("store", "Folder of the metadata and the bodies.", path=True)
     socket: str = option("run/store.sock", "Unix socket (mode 0600) that the services call.", path=True)
-    listen: str = option("", "Address for calls over TCP (always mutual TLS); empty opens none.")
+    listen: str = option("", "Address for calls over TCP (always mutual TLS); empty opens none.", syntax="address")
     port: int = listening_port(7643, "TCP port of the store, where store.listen is set.")
     adminport: int = admin_port(9643)
-    target: str = option("", "Where the front ends find the store: host:port, or unix:PATH; empty is store.socket.")
+    target: str = option(
+        "", "Where the front ends find the store: host:port, or unix:PATH; empty is store.socket.", syntax="target"
+    )
     bodyaccess: str = option(
         "auto", "How front ends read bodies: auto (segment files where visible, else gRPC) or grpc.",
         choices=("auto", "grpc"),
@@ -221,7 +226,9 @@ class DirectoryOptions:
     """Who may log in."""
 
     usersfile: str = option("users.yaml", "The users file.", path=True)
-    defaultdomain: str = option("", "Domain whose users may leave it out.", live=True, legacy="service.defaultdomain")
+    defaultdomain: str = option(
+        "", "Domain whose users may leave it out.", live=True, legacy="service.defaultdomain", syntax="domain"
+    )
     authcachesize: int = option(
         10_000, "Successful logins that are remembered.", low=0, high=10_000_000, legacy="service.authcachesize"
     )

@@ -1,0 +1,179 @@
+"""Checks that look at more than one option, and at the machine: ports, certificates, paths."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import ssl
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Final
+
+from services.common.listening import bind_port
+from services.common.options import Configuration
+from services.common.problems import ConfigurationError, Problem
+from services.common.tls import CertificateError, ClientCertificates, client_context, server_context
+
+FRONT_ENDS: Final = ("pop", "imap", "lmtp")
+LOOPBACK: Final = "127.0.0.1"
+EVERYWHERE: Final = frozenset({"", "*", "0.0.0.0", "::"})
+MAX_SOCKET_PATH: Final = 107
+"""Bytes that `sockaddr_un` has room for (Linux), without the end mark."""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A port that is listened on, and the option that says so. `shared`: by several processes of one service."""
+
+    option: str
+    host: str
+    port: int
+    shared: bool = False
+
+    def meets(self, other: Port) -> bool:
+        """Whether the two cannot both be opened."""
+        if self.port != other.port:
+            return False
+        hosts = {_known(self.host), _known(other.host)}
+        return len(hosts) == 1 or bool(hosts & EVERYWHERE)
+
+
+def _known(host: str) -> str:
+    return LOOPBACK if host == "localhost" else host
+
+
+def listening(configuration: Configuration, services: Collection[str] = (*FRONT_ENDS, "store")) -> list[Port]:
+    """Every TCP port that these services open where they are enabled, with the admin ports of all their processes."""
+    found: list[Port] = []
+    for name in FRONT_ENDS:
+        options = getattr(configuration, name)
+        if name not in services or not options.enable:
+            continue
+        shared = options.numprocesses > 1
+        found.append(Port(f"{name}.port", options.listen, options.port, shared))
+        if getattr(options, "enablesslport", False):
+            found.append(Port(f"{name}.sslport", options.listen, options.sslport, shared))
+        if options.adminport:
+            workers = range(options.numprocesses)
+            found.extend(Port(f"{name}.adminport", options.listen, options.adminport + worker) for worker in workers)
+    store = configuration.store
+    if "store" in services and store.listen:
+        found.append(Port("store.port", store.listen, store.port))
+    if "store" in services and store.adminport:
+        found.append(Port("store.adminport", store.listen or LOOPBACK, store.adminport))
+    return found
+
+
+def ports(configuration: Configuration) -> dict[str, int]:
+    """Option name -> port of everything that is opened."""
+    found: dict[str, int] = {}
+    for port in listening(configuration):
+        found.setdefault(port.option, port.port)
+    return found
+
+
+# ---- of the configuration alone -------------------------------------------------------------------------------------
+def check(configuration: Configuration, known: Collection[str] = ()) -> list[Problem]:
+    """Contradictions between options; those that have a problem already (`known`) are left out."""
+    found = [problem for row in _CHECKS for problem in row(configuration)]
+    return [problem for problem in found if not set(problem.option.split(", ")) & set(known)]
+
+
+def _conflicts(configuration: Configuration) -> Iterator[Problem]:
+    for one, other in combinations(listening(configuration), 2):
+        if one.meets(other):
+            yield Problem(f"{one.option}, {other.option}", str(one.port), "is one port for two listeners")
+
+
+_PAIRS: Final = (
+    ("tls", "certfile", "keyfile"),
+    ("store", "certfile", "keyfile"),
+    ("store", "clientcertfile", "clientkeyfile"),
+)
+
+
+def _pairs(configuration: Configuration) -> Iterator[Problem]:
+    for group, certificate, key in _PAIRS:
+        options = getattr(configuration, group)
+        given = [name for name in (certificate, key) if getattr(options, name)]
+        if len(given) == 1:
+            missing = key if given[0] == certificate else certificate
+            yield Problem(f"{group}.{given[0]}", getattr(options, given[0]), f"needs {group}.{missing} beside it")
+
+
+def _needs(configuration: Configuration) -> Iterator[Problem]:
+    """Options that make no sense without others: (option, value, what must be set)."""
+    tls, store = configuration.tls, configuration.store
+    remote = bool(store.target) and not store.target.startswith("unix:")
+    wanted = (
+        ("lmtp.requireclientcert", configuration.lmtp.enable and configuration.lmtp.requireclientcert, "yes",
+         {"tls.certfile": tls.certfile, "tls.clientca": tls.clientca}),
+        ("store.listen", bool(store.listen), store.listen,
+         {"store.certfile": store.certfile, "store.cafile": store.cafile}),
+        ("store.target", remote, store.target,
+         {"store.clientcertfile": store.clientcertfile, "store.cafile": store.cafile}),
+    )  # fmt: skip
+    for option, applies, value, needed in wanted:
+        missing = [name for name, set_to in needed.items() if not set_to]
+        if applies and missing:
+            yield Problem(option, value, f"needs {' and '.join(missing)}")
+
+
+def _socket_paths(configuration: Configuration) -> Iterator[Problem]:
+    paths = {"store.socket": configuration.store.socket, "lmtp.socket": configuration.lmtp.socket}
+    for option, path in paths.items():
+        if len(os.fsencode(path)) > MAX_SOCKET_PATH:
+            yield Problem(option, path, f"is too long for a Unix socket; allowed: {MAX_SOCKET_PATH} bytes")
+
+
+_CHECKS: Final[tuple[Callable[[Configuration], Iterator[Problem]], ...]] = (_conflicts, _pairs, _needs, _socket_paths)
+
+
+# ---- of the machine -------------------------------------------------------------------------------------------------
+def check_ports(configuration: Configuration, services: Collection[str] = (*FRONT_ENDS, "store")) -> None:
+    """Whether every port of these services can be opened now. Raises ConfigurationError."""
+    problems = [problem for port in listening(configuration, services) if (problem := _try_port(port))]
+    if problems:
+        raise ConfigurationError(problems)
+
+
+def _try_port(port: Port) -> Problem | None:
+    host = "::" if port.host in EVERYWHERE and socket.has_dualstack_ipv6() else port.host
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host or None, port.port, type=socket.SOCK_STREAM)[0]
+        bind_port((family, address)).close()
+    except OSError as error:
+        text = _PORT_ERRORS.get(error.errno or 0, f"cannot be listened on: {error.strerror}")
+        return Problem(port.option, f"{port.host}:{port.port}", text)
+    return None
+
+
+_PORT_ERRORS: Final[dict[int, str]] = {
+    errno.EADDRINUSE: "is in use by another program",
+    errno.EACCES: "needs privileges; allowed to everyone: 1024 to 65535",
+    errno.EADDRNOTAVAIL: "is not an address of this machine",
+}
+
+
+def check_files(configuration: Configuration) -> None:
+    """Whether the certificates can be used. Raises ConfigurationError."""
+    problems = []
+    for option, load in _certificate_loads(configuration):
+        try:
+            load()
+        except CertificateError as error:
+            problems.append(Problem(option, "", str(error)))
+    if problems:
+        raise ConfigurationError(problems)
+
+
+def _certificate_loads(configuration: Configuration) -> Iterator[tuple[str, Callable[[], ssl.SSLContext]]]:
+    tls, store = configuration.tls, configuration.store
+    if tls.certfile:
+        yield "tls.certfile", lambda: server_context(tls)
+    if tls.certfile and tls.clientca:
+        yield "tls.clientca", lambda: server_context(tls, ClientCertificates.REQUIRED)
+    if store.cafile:
+        yield "store.cafile", lambda: client_context(store.cafile, store.clientcertfile, store.clientkeyfile)
