@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from typing import cast
 
 import pytest
 
@@ -27,7 +28,8 @@ from services.common.domain import (
 )
 from services.common.errors import Reason, StoreError
 from services.common.store import Store
-from tests.support.stores import FREE, mail, request
+from services.store.backends import Transaction
+from tests.support.stores import FREE, OpenStore, mail, request
 
 STEPS = 120
 NAMES = ["INBOX", "Sent", "a", "a/b", "a/b/c", "d"]
@@ -255,13 +257,36 @@ class World:
         copies.append(Copy(fresh.status.modseq, flags))
 
 
+async def rows_left(opened: OpenStore) -> dict[str, int]:
+    """Rows of the account that was deleted, by table."""
+    tables = (
+        "mailboxes gone_mailboxes subscriptions keywords messages expunged contents threads texts text_queue requests"
+    )
+
+    async def rule(tx: Transaction) -> dict[str, int]:
+        counts = {table: (await tx.fetch(f"SELECT count(*) FROM {table}"))[0][0] for table in tables.split()}
+        return {table: cast("int", count) for table, count in counts.items() if count}
+
+    return await opened.database.read(rule)
+
+
 @pytest.mark.parametrize("seed", range(6))
-async def test_random_operations(store: Store, account: Account, seed: int) -> None:
-    world = World(store, account, random.Random(seed))
+async def test_random_operations(opened: OpenStore, account: Account, seed: int) -> None:
+    world = World(opened.store, account, random.Random(seed))
     for number in range(STEPS):
         await world.step()
         if number % 12 == 0 or number == STEPS - 1:
             await world.check()
+            assert await opened.findings() == []
+        if number % 30 == 0:
+            await opened.rules.sweep()
+            await opened.rules.index()
+    await opened.store.delete_account(account.name)
+    assert await opened.findings() == []
+    await opened.rules.sweep()
+    await opened.rules.index()
+    assert await opened.findings() == []
+    assert await rows_left(opened) == {}
 
 
 @pytest.mark.rfc("7162", "3.2.5")

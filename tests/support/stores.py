@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from services.common.domain import AccountId, MailboxId, Quota
-from services.common.options import StoreOptions
+from services.common.options import Configuration, StoreOptions
 from services.common.store import Store
+from services.common.storeclient import connect
+from services.store.backends import Database, Transaction
 from services.store.backends.memory import open_memory
 from services.store.embedded import EmbeddedStore
+from services.store.invariants import INVARIANTS
 from services.store.mailstore import MailStore
+from services.store.maintenance import NoMaintenance
+from services.store.server import StoreServer, listeners_of
 
 OPTIONS: Final = StoreOptions(maxmessagesize=1 << 20, maxmailboxes=20)
 FREE: Final = Quota()
@@ -37,7 +45,16 @@ class OpenStore:
 
     store: Store
     rules: MailStore
+    database: Database
     clock: Clock = field(default_factory=Clock)
+
+    async def findings(self) -> list[str]:
+        """What is wrong among the rows; nothing, unless there is a bug."""
+
+        async def rule(tx: Transaction) -> list[str]:
+            return [f"{kind}: {row}" for kind, query in INVARIANTS.items() for row in await tx.fetch(query)]
+
+        return await self.database.read(rule)
 
 
 Opener = Callable[[Path], AbstractAsyncContextManager[OpenStore]]
@@ -50,7 +67,7 @@ async def memory(_: Path) -> AsyncIterator[OpenStore]:
     clock = Clock()
     rules = MailStore(database, bodies, OPTIONS, clock=clock)
     try:
-        yield OpenStore(rules, rules, clock)
+        yield OpenStore(rules, rules, database, clock)
     finally:
         await rules.close()
         await bodies.close()
@@ -64,13 +81,33 @@ async def embedded(folder: Path) -> AsyncIterator[OpenStore]:
     clock = Clock()
     rules = MailStore(engine.database, engine.bodies, OPTIONS, clock=clock)
     try:
-        yield OpenStore(rules, rules, clock)
+        yield OpenStore(rules, rules, engine.database, clock)
     finally:
         await rules.close()
         await engine.close()
 
 
-BACKENDS: Final[dict[str, Opener]] = {"memory": memory, "sqlite": embedded}
+@asynccontextmanager
+async def over_grpc(_: Path) -> AsyncIterator[OpenStore]:
+    """In memory, behind a server and a client."""
+    folder = await asyncio.to_thread(tempfile.mkdtemp, prefix="mk")  # the path of a socket has 107 bytes
+    configuration = Configuration(folder, store=OPTIONS)
+    async with memory(Path(folder)) as opened:
+        server = StoreServer(
+            opened.rules, NoMaintenance(), listeners_of(OPTIONS, folder), lambda: OPTIONS.maxmessagesize
+        )
+        await server.start()
+        client = connect(configuration, "admin")
+        try:
+            await client.wait_ready(10)
+            yield replace(opened, store=client)
+        finally:
+            await client.close()
+            await server.stop(0)
+            await asyncio.to_thread(shutil.rmtree, folder)
+
+
+BACKENDS: Final[dict[str, Opener]] = {"memory": memory, "sqlite": embedded, "grpc": over_grpc}
 
 
 def request() -> str:

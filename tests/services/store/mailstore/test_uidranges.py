@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +15,7 @@ def test_ranges_hold_exactly_the_uids(uids: list[int]) -> None:
     wanted = ordered(uids)
     found = ranges(wanted)
     assert [uid for low, high in found for uid in range(low, high + 1)] == wanted
-    assert all(after[0] > before[1] + 1 for before, after in zip(found, found[1:], strict=False))
+    assert all(after[0] > before[1] + 1 for before, after in pairwise(found))
 
 
 @given(st.lists(st.integers(min_value=1, max_value=500), min_size=1), st.integers(min_value=0, max_value=20))
