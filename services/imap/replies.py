@@ -20,7 +20,6 @@ from services.imap.wire.sequence import format_numbers
 _ATOM: Final = re.compile(rb'[^\x00-\x20\x7f-\xff(){%*"\\\]]+')
 _UNQUOTABLE: Final = re.compile(rb"[\x00\r\n]")
 _DELIMITER: Final = b'"%b"' % SEPARATOR.encode()
-_NIL: Final = b"NIL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +116,9 @@ def string(data: bytes, *, utf8: bool = False) -> bytes:
     return b'"%b"' % data
 
 
-def nstring(data: bytes | None, *, utf8: bool = False) -> bytes:
-    """`nstring`."""
-    return _NIL if data is None else string(data, utf8=utf8)
-
-
 def astring(data: bytes, *, utf8: bool = False) -> bytes:
     """`astring`: bare where it can be. NIL is quoted, since some clients read a bare one as none."""
-    if _ATOM.fullmatch(data) is not None and data.upper() != _NIL:
+    if _ATOM.fullmatch(data) is not None and data.upper() != b"NIL":
         return data
     return string(data, utf8=utf8)
 

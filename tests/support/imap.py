@@ -147,12 +147,14 @@ async def imap_service(
     imap: ImapOptions | None = None,
     certificate: Certificate | None = None,
     plaintext: str = "always",
+    people: People | None = None,
     tick: float = 0.02,
 ) -> AsyncIterator[RunningImap]:
     """A service for the time of a test."""
     live = Live(configuration(imap or ImapOptions(), certificate, plaintext))
-    people = People(dict.fromkeys((USER, OTHER), PASSWORD))
-    login = Login(people, live.part(lambda value: value.directory), NO_OBSERVER)
+    login = Login(
+        people or People(dict.fromkeys((USER, OTHER), PASSWORD)), live.part(lambda value: value.directory), NO_OBSERVER
+    )
     service = ImapService(store, feed, bodies, login, live)
     front = ImapFrontEnd(service)
     options: Live[Any] = live.part(lambda value: value.imap)

@@ -24,12 +24,11 @@ class Select:
 class Create:
     """CREATE, RFC 9051 section 6.3.4. `special_use` is the USE attribute of RFC 6154 section 3, or "".
 
-    `container`: the name came with the hierarchy separator at its end, which is not part of `mailbox`.
+    A separator at the end of the name only says that names below it will come, and is not part of `mailbox`.
     """
 
     mailbox: str
     special_use: str = ""
-    container: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,8 +65,7 @@ def parse_create(lexer: Lexer) -> Create:
         lexer.space()
         special_use = _use(lexer)
     lexer.end()
-    container = mailbox.endswith(SEPARATOR)
-    return Create(mailbox.removesuffix(SEPARATOR), special_use, container)
+    return Create(mailbox.removesuffix(SEPARATOR), special_use)
 
 
 def _use(lexer: Lexer) -> str:

@@ -39,7 +39,7 @@ PLAIN = [
     ('ID ("Name" "mutt" "version" NIL)', commands.Id((("name", "mutt"), ("version", None)))),
     ("SELECT inbox", commands.Select("INBOX")),
     ('EXAMINE "Sent Items"', commands.Select("Sent Items", read_only=True)),
-    ("CREATE owatagusiam/", commands.Create("owatagusiam", container=True)),
+    ("CREATE owatagusiam/", commands.Create("owatagusiam")),
     ("CREATE MySent (USE (\\Sent))", commands.Create("MySent", "\\Sent")),
     ("DELETE blurdybloop", commands.Delete("blurdybloop")),
     ("RENAME foo zowie", commands.Rename("foo", "zowie")),

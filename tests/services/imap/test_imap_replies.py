@@ -95,4 +95,3 @@ def test_the_rest() -> None:
     assert replies.enabled([]) == b"* ENABLED\r\n"
     assert replies.identity([("name", "Mailkeep")]) == b'* ID ("name" "Mailkeep")\r\n'
     assert replies.capability(["IMAP4rev1", "ID"]) == b"* CAPABILITY IMAP4rev1 ID\r\n"
-    assert replies.nstring(None) == b"NIL"

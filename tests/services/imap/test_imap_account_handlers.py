@@ -1,0 +1,104 @@
+"""Logins that are refused, quotas, and LIST over many mailboxes, against the running service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from services.common.directory import DirectoryUnavailable, Entry, LoginRefusal, Status
+from services.common.domain import Quota
+from services.common.options import ImapOptions
+from services.imap.handlers import COMMANDS, notauth
+from services.imap.wire.grammar import GRAMMAR
+from tests.support.imap import USER, Client, RunningImap, local_imap
+from tests.support.people import PASSWORD, People
+
+LOGIN = f'LOGIN {USER} "{PASSWORD}"'
+
+
+@dataclass(slots=True)
+class Limited(People):
+    """People with a quota, of a directory that can be away."""
+
+    quota: Quota = field(default_factory=Quota)
+    away: bool = False
+
+    async def authenticate(self, name: str, password: str) -> Entry:
+        if self.away:
+            raise DirectoryUnavailable
+        entry = await People.authenticate(self, name, password)
+        return replace(entry, quota=self.quota)
+
+
+async def greeted(running: RunningImap) -> Client:
+    client = Client(*await running.connect())
+    running.clients.append(client)
+    await client.line()
+    return client
+
+
+def test_every_command_of_the_grammar_has_a_handler_and_the_other_way_round() -> None:
+    assert set(COMMANDS) == {row.name for row in GRAMMAR.values()}
+
+
+def test_every_way_to_be_refused_has_an_answer() -> None:
+    assert set(notauth.LOGIN_REFUSALS) == set(LoginRefusal)
+
+
+@pytest.mark.rfc("5530", "3")
+async def test_an_account_that_may_not_log_in_is_told_so_only_with_the_right_password() -> None:
+    async with local_imap(people=People({USER: PASSWORD}, {USER: Status.INACTIVE})) as running:
+        client = await greeted(running)
+        assert (await client.do(f"LOGIN {USER} wrong"))[-1].startswith(b"NO [AUTHENTICATIONFAILED]")
+        assert (await client.do(LOGIN))[-1].startswith(b"NO [CONTACTADMIN]")
+
+
+@pytest.mark.rfc("5530", "3")
+async def test_a_directory_that_is_away_is_unavailable() -> None:
+    people = Limited({USER: PASSWORD}, away=True)
+    async with local_imap(people=people) as running:
+        client = await greeted(running)
+        assert (await client.do(LOGIN))[-1].startswith(b"NO [UNAVAILABLE]")
+        people.away = False
+        await client.ok(LOGIN)
+
+
+async def test_an_account_has_so_many_sessions() -> None:
+    async with local_imap(imap=ImapOptions(maxsessionsperuser=1)) as running:
+        await running.client()
+        second = await greeted(running)
+        assert (await second.do(LOGIN))[-1].startswith(b"NO [LIMIT]")
+
+
+@pytest.mark.rfc("9051", "7.1")
+async def test_an_append_over_quota_is_overquota() -> None:
+    async with local_imap(people=Limited({USER: PASSWORD}, quota=Quota(max_bytes=100))) as running:
+        client = await running.client()
+        await client.ok(b"APPEND INBOX {60+}\r\n" + b"x" * 60)
+        assert (await client.do(b"APPEND INBOX {60+}\r\n" + b"x" * 60))[-1].startswith(b"NO [OVERQUOTA]")
+        assert (await client.do("STATUS INBOX (MESSAGES)"))[0] == b"* STATUS INBOX (MESSAGES 1)"
+
+
+@pytest.mark.rfc("9051", "6.3.9")
+async def test_a_long_list_is_complete() -> None:
+    async with local_imap() as running:
+        client = await running.client()
+        for number in range(600):
+            client.send(f"CREATE box/{number:03}")
+            await client.line()
+        assert len(await client.ok('LIST "" "b%/*"')) == 600
+        assert len(await client.ok('LIST "" "*/*5"')) == 60
+        assert await client.ok('LIST "" "box/%99"') == [
+            b'* LIST (\\HasNoChildren) "/" box/%d99' % hundred for hundred in range(6)
+        ]
+
+
+async def test_a_message_in_the_middle_of_login_is_not_lost() -> None:
+    async with local_imap() as running:
+        client = await greeted(running)
+        data = f'a LOGIN {USER} "{PASSWORD}"\r\nb APPEND INBOX {{3+}}\r\nabc\r\nc STATUS INBOX (MESSAGES)\r\n'.encode()
+        for byte in data:
+            client.writer.write(bytes([byte]))
+            await client.writer.drain()
+        assert (await client.answer(b"c"))[-2] == b"* STATUS INBOX (MESSAGES 1)"
