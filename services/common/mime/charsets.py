@@ -91,7 +91,7 @@ def codec_of(charset: str) -> str | None:
     for candidate in _candidates(name):
         try:
             found = codecs.lookup(candidate)
-            b"".decode(found.name)
+            b"a".decode(found.name, "replace")
         except (LookupError, ValueError):
             continue
         return found.name

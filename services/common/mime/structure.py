@@ -182,9 +182,9 @@ class _Scanner:
                 return position or -1
 
     def close(self, place: int, end: int) -> None:
-        """End the parts of the chain from `place` on; none ends before its body begins."""
-        for part in self.chain[place:]:
-            part.end = max(end, part.body)
+        """End the parts of the chain from `place` on; none ends before its own body begins, or one inside it."""
+        for part in reversed(self.chain[place:]):
+            end = part.end = max(end, part.body)
             if part.is_multipart and not part.children:
                 self.add_empty(part)
         del self.chain[place:]
