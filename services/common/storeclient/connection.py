@@ -19,10 +19,9 @@ from typing import Any, Final, Protocol, TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from mailproto.store.v1 import exchange_pb2_grpc
 from services.common.errors import Reason, StoreError
 from services.common.storeclient.channel import GREETING_KEY
-from services.common.storeclient.exchange import Exchange, StreamLostError
+from services.common.storeclient.exchange import Exchange, StreamLostError, open_stream
 from services.common.storeclient.standing import FIRST_DELAY, LONGEST_DELAY, keep_stream
 from services.common.storeclient.status import error_of_call
 
@@ -77,7 +76,7 @@ class Lane:
     """One Exchange stream, opened again whenever it is lost."""
 
     def __init__(self, channel: grpc.aio.Channel, metadata: Metadata) -> None:
-        self._stub: exchange_pb2_grpc.ExchangeServiceAsyncStub = exchange_pb2_grpc.ExchangeServiceStub(channel)
+        self._channel = channel
         self._metadata = metadata
         self._up = asyncio.Event()
         self.exchange: Exchange | None = None
@@ -95,7 +94,7 @@ class Lane:
 
     async def carry(self) -> bool:
         """Open a stream and use it until it is lost; False where it could not be opened."""
-        stream = self._stub.Exchange(metadata=self._metadata)
+        stream = open_stream(self._channel, self._metadata)
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 greeting = await stream.initial_metadata()

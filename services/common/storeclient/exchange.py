@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, Final
 
 import grpc
@@ -15,6 +16,7 @@ from google.protobuf.message import Message
 
 from mailproto.store.v1 import exchange_pb2
 from services.common.errors import Reason, StoreError
+from services.common.storeclient import frames
 from services.common.storeclient.channel import MAX_MESSAGE
 from services.common.storeclient.status import error_of
 
@@ -26,7 +28,16 @@ MAX_WAITING: Final = 20_000
 MAX_REQUEST: Final = MAX_MESSAGE - FRAME_BYTES
 _SWEEP_SECONDS: Final = 0.25
 
-Stream = grpc.aio.StreamStreamCall[exchange_pb2.ExchangeRequest, exchange_pb2.ExchangeResponse]
+METHOD: Final = "/mailproto.store.v1.ExchangeService/Exchange"
+Stream = grpc.aio.StreamStreamCall[bytes, exchange_pb2.ExchangeResponse]
+
+
+def open_stream(channel: grpc.aio.Channel, metadata: Sequence[tuple[str, str]]) -> Stream:
+    """Call Exchange; requests are octets, see `frames`."""
+    method: grpc.aio.StreamStreamMultiCallable[bytes, exchange_pb2.ExchangeResponse] = channel.stream_stream(
+        METHOD, request_serializer=None, response_deserializer=exchange_pb2.ExchangeResponse.FromString
+    )
+    return method(metadata=metadata)
 
 
 class StreamLostError(StoreError):
@@ -40,14 +51,11 @@ class StreamLostError(StoreError):
 class _Waiting:
     """A call without its last answer."""
 
-    __slots__ = ("deadline", "future", "name", "parts", "request", "sent", "size")
+    __slots__ = ("deadline", "future", "name", "parts", "request", "sent")
 
-    def __init__(
-        self, name: str, request: Message, size: int, deadline: float, future: asyncio.Future[list[Any]]
-    ) -> None:
+    def __init__(self, name: str, request: bytes, deadline: float, future: asyncio.Future[list[Any]]) -> None:
         self.name = name
         self.request = request
-        self.size = size
         self.deadline = deadline
         self.future = future
         self.parts: list[Any] = []
@@ -81,12 +89,12 @@ class Exchange:
         """
         if self._lost:
             raise StreamLostError(sent=False)
-        size = request.ByteSize()
-        if len(self._waiting) >= MAX_WAITING or size > MAX_REQUEST:
+        octets = request.SerializeToString()
+        if len(self._waiting) >= MAX_WAITING or len(octets) > MAX_REQUEST:
             raise StoreError(Reason.RESOURCE_EXHAUSTED)
         self._last = number = self._last + 1
         future: asyncio.Future[list[Any]] = self._loop.create_future()
-        self._waiting[number] = _Waiting(name, request, size, self._loop.time() + timeout, future)
+        self._waiting[number] = _Waiting(name, octets, self._loop.time() + timeout, future)
         self._queue.append(number)
         self._wake.set()
         if self._timer is None:
@@ -117,36 +125,31 @@ class Exchange:
             await asyncio.sleep(0)
             self._wake.clear()
             frame = self._next_frame()
-            if frame is not None:
+            if frame:
                 await self._stream.write(frame)
 
-    def _next_frame(self) -> exchange_pb2.ExchangeRequest | None:
-        frame = exchange_pb2.ExchangeRequest()
+    def _next_frame(self) -> bytes:
+        pieces: list[bytes] = []
         if self._cancelled:
-            frame.cancelled.extend(self._cancelled)
+            pieces.append(frames.cancelled(self._cancelled))
             self._cancelled.clear()
         now, room = self._loop.time(), FRAME_BYTES
-        while self._queue and room > 0 and self._in_flight < WINDOW:
-            number = self._queue.popleft()
+        while self._queue and self._in_flight < WINDOW:
+            number = self._queue[0]
             waiting = self._waiting.get(number)
-            if waiting is None:
-                continue
-            if waiting.size > room and frame.calls:
-                self._queue.appendleft(number)
-                break
-            room -= waiting.size
-            self._put(frame, number, waiting, now)
+            if waiting is not None:
+                size = len(waiting.request)
+                if size > room and room < FRAME_BYTES:
+                    break
+                room -= size
+                timeout = max(1, int((waiting.deadline - now) * 1000))
+                pieces += frames.call(number, timeout, waiting.name, waiting.request)
+                waiting.sent = True
+                self._in_flight += 1
+            self._queue.popleft()
         if self._queue and self._in_flight < WINDOW:
             self._wake.set()
-        return frame if frame.calls or frame.cancelled else None
-
-    def _put(self, frame: exchange_pb2.ExchangeRequest, number: int, waiting: _Waiting, now: float) -> None:
-        call = frame.calls.add()
-        call.id = number
-        call.timeout_ms = max(1, int((waiting.deadline - now) * 1000))
-        getattr(call, waiting.name).CopyFrom(waiting.request)
-        waiting.sent = True
-        self._in_flight += 1
+        return b"".join(pieces)
 
     async def _read(self) -> None:
         while True:

@@ -12,7 +12,7 @@ from services.common.storeclient import values
 from services.store.servicers.caller import Caller
 from services.store.servicers.desk import Desk
 from services.store.servicers.method import Handlers
-from services.store.uploads import gather
+from services.store.uploads import gather, read_out
 
 
 async def deliver_message(
@@ -30,7 +30,7 @@ async def upload_delivery(
     if first is None or first.WhichOneof("part") != "delivery":
         raise StoreError(Reason.INVALID_ARGUMENT)
     sizes = [first.delivery.size]
-    async with desk.uploads.take(sizes):
+    async with read_out(requests), desk.uploads.take(sizes):
         (body,) = await gather(sizes, (request.chunk async for request in requests))
         return await _deliver(desk, first.delivery, body)
 

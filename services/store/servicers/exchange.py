@@ -21,6 +21,7 @@ from google.protobuf.message import Message
 
 from mailproto.store.v1 import exchange_pb2
 from services.common.errors import Reason, StoreError
+from services.common.storeclient import frames
 from services.common.storeclient.channel import MAX_MESSAGE
 from services.common.storeclient.exchange import FRAME_BYTES
 from services.common.storeclient.status import status_of
@@ -32,9 +33,10 @@ from services.store.servicers.method import Handler, Handlers, Link
 
 WINDOW: Final = 1_024
 OUTBOX_BYTES: Final = 4 << 20
+MAX_REPLY: Final = MAX_MESSAGE - FRAME_BYTES
 SWEEP_SECONDS: Final = 0.5
 
-Frames = Link[exchange_pb2.ExchangeRequest, exchange_pb2.ExchangeResponse]
+Frames = Link[exchange_pb2.ExchangeRequest, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +71,17 @@ class _Answers:
 
     def __init__(self, link: Frames) -> None:
         self._link = link
-        self._ready: deque[tuple[exchange_pb2.Answer, int]] = deque()
+        self._ready: deque[frames.Entry] = deque()
         self._bytes = 0
         self._wake = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
         self._ending = False
 
-    def put(self, answer: exchange_pb2.Answer) -> None:
+    def put(self, entry: frames.Entry) -> None:
         """Send as soon as may be."""
-        size = answer.ByteSize()
-        self._ready.append((answer, size))
-        self._bytes += size
+        self._ready.append(entry)
+        self._bytes += len(entry[1])
         if self._bytes >= OUTBOX_BYTES:
             self._room.clear()
         self._wake.set()
@@ -104,17 +105,17 @@ class _Answers:
             while self._ready:
                 await self._link.write(self._frame())
 
-    def _frame(self) -> exchange_pb2.ExchangeResponse:
-        frame = exchange_pb2.ExchangeResponse()
+    def _frame(self) -> bytes:
+        pieces: list[bytes] = []
         room = FRAME_BYTES
-        while self._ready and (room > self._ready[0][1] or not frame.answers):
-            answer, size = self._ready.popleft()
-            frame.answers.append(answer)
-            room -= size
-            self._bytes -= size
+        while self._ready and (room >= len(self._ready[0][1]) or not pieces):
+            entry = self._ready.popleft()
+            pieces += entry
+            room -= len(entry[1])
+        self._bytes -= FRAME_BYTES - room
         if self._bytes < OUTBOX_BYTES:
             self._room.set()
-        return frame
+        return b"".join(pieces)
 
 
 class _Calls:
@@ -195,20 +196,19 @@ class _Calls:
                 self._answer(number, field, held, more=True)
                 await self._answers.room()
             held = reply
-        self._answer(number, field, held)
+        if held is None:
+            self._answers.put(frames.last_answer(number))
+        else:
+            self._answer(number, field, held)
 
-    def _answer(self, number: int, field: str, reply: Message | None, *, more: bool = False) -> None:
-        answer = exchange_pb2.Answer(id=number, more=more)
-        if reply is not None:
-            if reply.ByteSize() > MAX_MESSAGE - FRAME_BYTES:
-                raise StoreError(Reason.RESOURCE_EXHAUSTED, {"limit": str(MAX_MESSAGE)})
-            getattr(answer, field).CopyFrom(reply)
-            # A message without a field set would not count as chosen.
-            getattr(answer, field).SetInParent()
-        self._answers.put(answer)
+    def _answer(self, number: int, field: str, reply: Message, *, more: bool = False) -> None:
+        octets = reply.SerializeToString()
+        if len(octets) > MAX_REPLY:
+            raise StoreError(Reason.RESOURCE_EXHAUSTED, {"limit": str(MAX_REPLY)})
+        self._answers.put(frames.answer(number, field, octets, more=more))
 
     def _refuse(self, number: int, error: StoreError) -> None:
-        self._answers.put(exchange_pb2.Answer(id=number, status=status_of(error)))
+        self._answers.put(frames.answer(number, "status", status_of(error).SerializeToString()))
 
 
 async def exchange(desk: Desk, link: Frames, caller: Caller) -> None:

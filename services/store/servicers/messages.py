@@ -22,7 +22,7 @@ from services.common.storeclient import values
 from services.store.servicers.caller import Caller
 from services.store.servicers.desk import Desk
 from services.store.servicers.method import Handlers
-from services.store.uploads import gather
+from services.store.uploads import gather, read_out
 
 COLUMN_ROWS: Final = 4_096
 COLUMN_BYTES: Final = 512 << 10
@@ -116,7 +116,7 @@ async def upload_messages(
     if first is None or first.WhichOneof("part") != "append":
         raise StoreError(Reason.INVALID_ARGUMENT)
     sizes = [item.size for item in first.append.items]
-    async with desk.uploads.take(sizes):
+    async with read_out(requests), desk.uploads.take(sizes):
         bodies = await gather(sizes, (request.chunk async for request in requests))
         return await _append(desk, first.append, bodies)
 

@@ -80,10 +80,12 @@ def service_handlers(desk: Desk) -> Iterator[grpc.GenericRpcHandler]:
 
 def _method_handler(desk: Desk, method: Any, handler: Handler) -> Any:
     make, behave = _KINDS[method.client_streaming, method.server_streaming]
+    reply = GetMessageClass(method.output_type)
     return make(
         behave(desk, method.name, handler),
         request_deserializer=GetMessageClass(method.input_type).FromString,
-        response_serializer=GetMessageClass(method.output_type).SerializeToString,
+        # Frames of Exchange are octets when they come here.
+        response_serializer=None if reply is exchange_pb2.ExchangeResponse else reply.SerializeToString,
     )
 
 
