@@ -86,3 +86,9 @@ def test_numbers_keep_their_order(numbers: list[int]) -> None:
 def test_patterns_match_what_a_regular_expression_would(pattern: str, name: str) -> None:
     expression = "".join({"*": ".*", "%": "[^/]*"}.get(character, character) for character in pattern)
     assert matcher("", pattern)(name) == (re.fullmatch(expression, name) is not None)
+
+
+@pytest.mark.rfc("9051", "4.3")
+@given(st.text('a"\\ {}').map(str.encode), st.booleans())
+def test_a_string_is_read_as_it_was_written(data: bytes, utf8: bool) -> None:
+    assert Lexer(replies.string(data), utf8=utf8).string() == data

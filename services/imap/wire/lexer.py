@@ -17,7 +17,6 @@ _ATOM: Final = re.compile(rb'[^\x00-\x20\x7f-\xff(){%*"\\\]]+')
 _ASTRING: Final = re.compile(rb'[^\x00-\x20\x7f-\xff(){%*"\\]+')
 _LIST_MAILBOX: Final = re.compile(rb'[^\x00-\x20\x7f-\xff(){"\\]+')
 _QUOTED: Final = re.compile(rb'"((?:[^\x00\r\n"\\]|\\["\\])*)"')
-_ESCAPED: Final = re.compile(rb'\\(["\\])')
 _DIGITS: Final = re.compile(rb"[0-9]{1,20}")
 _ANNOUNCEMENT: Final = re.compile(rb"\{[0-9]{1,20}\+?\}")
 _WORD: Final = re.compile(rb"[A-Za-z0-9.\-=]+")
@@ -128,7 +127,7 @@ class Lexer:
         quoted = self._match(_QUOTED, "Expected a string", group=1)
         if not quoted.isascii() and not self.utf8:
             raise BadSyntax("8-bit characters in a quoted string")
-        return _ESCAPED.sub(rb"\1", quoted) if b"\\" in quoted else quoted
+        return _unescaped(quoted) if b"\\" in quoted else quoted
 
     def nstring(self) -> bytes | None:
         """`nstring`: NIL or a string."""
@@ -214,6 +213,11 @@ class Lexer:
         if b"\0" in data:
             raise BadSyntax("NUL in a string")
         return data
+
+
+def _unescaped(quoted: bytes) -> bytes:
+    # Pairs of backslashes first: what is left of a backslash stands before a quote.
+    return b"\\".join([part.replace(b'\\"', b'"') for part in quoted.split(b"\\\\")])
 
 
 def utf8_text(data: bytes, otherwise: str) -> str:
