@@ -57,6 +57,20 @@ class UploadRoom:
                 future.set_result(None)
 
 
+@asynccontextmanager
+async def read_out(requests: AsyncIterator[object]) -> AsyncIterator[None]:
+    """Where the block refuses an upload, drop what still comes of it first.
+
+    A call that ends while its caller is writing may reach the caller as a broken write instead of the refusal.
+    """
+    try:
+        yield
+    except StoreError:
+        async for _ in requests:
+            pass
+        raise
+
+
 async def gather(sizes: Sequence[int], chunks: AsyncIterator[bytes]) -> list[bytes]:
     """The bodies whose octets the chunks carry one after another. Raises INVALID_ARGUMENT for too few or too many."""
     left = sum(sizes)
