@@ -36,7 +36,7 @@ async def store() -> AsyncIterator[StoreClient]:
     """A connection to the running store."""
     known = configuration()
     patient = replace(known, store=replace(known.store, storewait=min(known.store.storewait, STORE_WAIT_SECONDS)))
-    client = await connect(patient, ROLE)
+    client = connect(patient, ROLE)
     try:
         yield client
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import Enum
+from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated
@@ -19,13 +19,12 @@ from services.cli.transfer.eml import EmlSource, EmlTarget
 from services.cli.transfer.maildir import MaildirSource, MaildirTarget
 from services.cli.transfer.mbox import MboxSource, MboxTarget
 from services.cli.transfer.message import Source, SourceError, Target
-from services.common.directory import AddressUnknown
 from services.common.domain import INBOX, Quota
 from services.common.storeclient import StoreClient
-from services.common.usersfile import UsersFileDirectory
+from services.common.usersfile import UsersFile
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     """Kinds of files."""
 
     MBOX = "mbox"
@@ -64,7 +63,7 @@ def import_mail(
         found = await client.open_account(account)
         source = SOURCES[form or _guess(path)](path, folder)
         with _progress() as progress:
-            return await importing.Importer(client, found, await _quota(account), progress).run(source)
+            return await importing.Importer(client, found, _quota(account), progress).run(source)
 
     try:
         tally = with_store(work)
@@ -115,15 +114,14 @@ def _guess(path: Path) -> Format:
         return Format.MBOX if file.read(5) == b"From " else Format.EML
 
 
-async def _quota(account: str) -> Quota:
-    """The account's quota; none for an account that the directory does not know (its mail may still be brought in)."""
+def _quota(account: str) -> Quota:
+    """The account's quota; none for an account that it does not know (mail may be brought in first)."""
     known = configuration()
-    directory = UsersFileDirectory(known.directory)
-    try:
-        return (await directory.lookup(account)).quota
-    except AddressUnknown:
-        errors.print(f"note: the directory does not know {account}", style="yellow", highlight=False)
+    user = UsersFile(Path(known.directory.usersfile)).users().by_name.get(account)
+    if user is None:
+        errors.print(f"note: the users file has no {account}", style="yellow", highlight=False)
         return Quota()
+    return user.entry.quota
 
 
 @contextmanager

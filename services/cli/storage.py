@@ -1,0 +1,88 @@
+"""`mailkeep store`: check, compact, back up, restore."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from services.cli.connecting import configuration, with_store
+from services.cli.output import JsonOption, fail, say, show, show_json, size
+from services.common.storeclient import StoreClient
+from services.common.storeclient.maintenance import Compacted, Finding
+
+commands = typer.Typer(no_args_is_help=True, help="Look after the message store.")
+
+
+@commands.command()
+def check(
+    bodies: Annotated[bool, typer.Option(help="Read every body and compare its digest, too.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Verify the running store; exits with 1 when something is wrong."""
+
+    async def work(client: StoreClient) -> list[Finding]:
+        return [finding async for finding in client.maintenance.check(bodies=bodies)]
+
+    findings = with_store(work)
+    _show_findings([(finding.kind, finding.place, finding.account, finding.detail) for finding in findings], as_json)
+    if not findings and not as_json:
+        say(False, "nothing is wrong")
+
+
+def _show_findings(rows: list[tuple[str, str, str, str]], as_json: bool) -> None:
+    """Findings as a table or JSON; ends the command with 1 where there are any."""
+    columns = ("kind", "place", "account", "detail")
+    if as_json:
+        show_json({"findings": [dict(zip(columns, row, strict=True)) for row in rows]})
+    elif rows:
+        show(False, columns, rows)
+    if rows:
+        raise typer.Exit(1)
+
+
+@commands.command()
+def compact(as_json: JsonOption = False) -> None:
+    """Give the space of deleted bodies back now instead of in time."""
+
+    async def work(client: StoreClient) -> Compacted:
+        return await client.maintenance.compact()
+
+    done = with_store(work)
+    text = f"{size(done.bytes)} given back, {done.segments} segments rewritten or removed"
+    say(as_json, text, bytes=done.bytes, segments=done.segments)
+
+
+@commands.command()
+def backup(
+    path: Annotated[Path, typer.Argument(help="Folder that does not exist or is empty, on the store's machine.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Copy the running store into a folder; the copy is consistent in itself."""
+
+    async def work(client: StoreClient) -> int:
+        return await client.maintenance.backup(str(path.absolute()))
+
+    written = with_store(work)
+    say(as_json, f"{size(written)} written to {path}", bytes=written, path=str(path))
+
+
+@commands.command()
+def restore(
+    path: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder that a backup was written to.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Put a backup where the store is to be. The store must be stopped and its folder absent or empty."""
+    # The one command that needs the store's own code, because there is no store to ask.
+    from services.store import backup as backups
+
+    known = configuration()
+    target = Path(known.store.path)
+    try:
+        findings = backups.restore(str(path), str(target))
+    except (backups.BackupRefused, OSError) as error:
+        fail(str(error))
+    _show_findings([(f.kind, f.file, f.account, f.detail) for f in findings], as_json)
+    if not findings and not as_json:
+        say(False, f"restored to {target}")
