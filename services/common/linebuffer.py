@@ -48,8 +48,8 @@ class LineBuffer:
         """The next line without its end; None until it is complete. Raises LineTooLongError."""
         if self._dropping and not self._drop_to_end():
             return None
-        data, start = self._data, self._position
-        found = data.find(self._end, max(start, self._scanned))
+        data, start, scanned = self._data, self._position, self._scanned
+        found = data.find(self._end, scanned if scanned > start else start)
         if found < 0:
             self._check_rest()
             return None
@@ -77,9 +77,12 @@ class LineBuffer:
         self._data, self._position, self._scanned, self._dropping = b"", 0, 0, False
 
     def _check_rest(self) -> None:
+        size = len(self._data)
+        if size == self._position:
+            return
         # The last byte may be the CR of a CRLF that is cut in two.
-        self._scanned = max(len(self._data) - len(self._end) + 1, self._position)
-        if len(self) < self.limit:
+        self._scanned = max(size - len(self._end) + 1, self._position)
+        if size - self._position < self.limit:
             return
         self._dropping = True
         self._drop_to_end()
