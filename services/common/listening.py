@@ -205,7 +205,7 @@ class TlsAcceptor:
         (sock,) = self.sockets
         self._loop.remove_reader(sock.fileno())
         self._loop.call_later(ACCEPT_PAUSE, self._go_on)
-        session_logger("listen").warning("cannot accept", error=error.strerror)
+        session_logger("listen").warning("cannot accept", why=error.strerror)
 
     def _go_on(self) -> None:
         (sock,) = self.sockets

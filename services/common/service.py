@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, NoReturn, Protocol
 
+from services.common import process as processes
+from services.common.bodyreader import CACHE_BYTES, BodyReader, open_reader
 from services.common.connection import Connection
 from services.common.directory import Directory
 from services.common.limits import CommandSlots
+from services.common.listening import Listener
 from services.common.live import Live
 from services.common.login import Login
 from services.common.options import Configuration
+from services.common.problems import ConfigurationError, Problem
+from services.common.process import Process, StartError
 from services.common.sessions import SessionRegistry
 from services.common.store import ChangeFeed, Store
-from services.common.streamserver import Listener, StreamServer, TurnedAway
+from services.common.storeclient import StoreClient, connect
+from services.common.streamserver import StreamServer, TurnedAway
 from services.common.telemetry import Observer
+from services.common.tls import CertificateError, CertificateUnavailable, ClientCertificates, ServerTls
+from services.common.usersdirectory import UsersFileDirectory
+from services.common.usersfile import UsersFileError
 
 
 @dataclass(slots=True)
@@ -35,6 +44,13 @@ class Runtime:
     registry: SessionRegistry
     observer: Observer
     slots: CommandSlots
+    readers: list[BodyReader] = field(default_factory=list)
+
+    def open_bodies(self, cache_bytes: int = CACHE_BYTES) -> BodyReader:
+        """A reader of message bodies; closed when the process ends."""
+        reader = open_reader(self.configuration.value, self.store, cache_bytes=cache_bytes, observer=self.observer)
+        self.readers.append(reader)
+        return reader
 
 
 class FrontEnd(Protocol):
@@ -54,10 +70,125 @@ class FrontEnd(Protocol):
         """Everything is drained: release what is held."""
 
 
-def run(name: str, make: Callable[[Runtime], FrontEnd]) -> None:
-    """Run the service until SIGTERM or SIGINT and leave through `sys.exit`: 0 after a drain, 78 for a configuration
-    that cannot be used (with every error on standard error).
+Make = Callable[[Runtime], FrontEnd]
+
+
+def run(name: str, make: Make) -> NoReturn:
+    """Run the service until SIGTERM or SIGINT, as `services.common.process.run` does.
 
     `make` is called once, in the running event loop. Configuration, logs, store client, directory, logins, TLS,
     listeners, admin port, signals, reloads and the drain are taken care of here.
     """
+
+    async def serve(process: Process) -> None:
+        await _Service(process, make).serve()
+
+    processes.run(name, serve)
+
+
+class _Service:
+    """One front end in one process, from its parts to its end."""
+
+    def __init__(self, process: Process, make: Make) -> None:
+        """Raises StartError."""
+        self._process = process
+        configuration = process.configuration
+        self._options: Live[Any] = configuration.part(lambda value: getattr(value, process.name))
+        self._tls = _server_tls(configuration.value, self._options.value)
+        self._directory = _directory(configuration)
+        self._client = _store_client(process)
+        self._runtime = self._make_runtime()
+        self._front = make(self._runtime)
+        self._server = StreamServer(
+            process.name,
+            self._front.connect,
+            self._options,
+            refusals=self._front.refusals,
+            registry=self._runtime.registry,
+            observer=process.observer,
+            slots=self._runtime.slots,
+            tls=self._tls,
+        )
+
+    async def serve(self) -> None:
+        """Start, wait, drain. Raises StartError."""
+        process = self._process
+        self._client.sessions.attach(self._runtime.registry)
+        process.reloader.refresh.append(lambda value: self._tls.load(value.tls))
+        process.health.checks.update(store=lambda: self._client.ready, directory=lambda: self._directory.ready)
+        self._watch_slots()
+        try:
+            await self._listen()
+            process.started()
+            await process.stopping.wait()
+            await self._server.drain(self._options.value.drainseconds)
+        finally:
+            await self._close()
+
+    async def _listen(self) -> None:
+        shared = self._options.value.numprocesses > 1
+        try:
+            await self._server.listen(self._front.listeners(), reuse_port=shared)
+        except OSError as error:
+            raise StartError(f"cannot listen: {error}") from None
+        except CertificateUnavailable:
+            raise StartError("a TLS port is to be opened and there is no certificate") from None
+        for listener, address, port in self._server.addresses:
+            self._process.log.info("listening", address=address, port=port, tls=listener.tls)
+
+    async def _close(self) -> None:
+        await self._server.close()
+        await self._front.close()
+        for reader in self._runtime.readers:
+            reader.close()
+        await self._client.close()
+        self._directory.close()
+
+    def _make_runtime(self) -> Runtime:
+        process, options = self._process, self._options
+        configuration, observer = process.configuration, process.observer
+        login = Login(self._directory, configuration.part(lambda value: value.directory), observer)
+        return Runtime(
+            name=process.name,
+            configuration=configuration,
+            options=options,
+            store=self._client,
+            feed=self._client.feed,
+            directory=self._directory,
+            login=login,
+            registry=SessionRegistry(),
+            observer=observer,
+            slots=CommandSlots(lambda: int(options.value.maxthreads)),
+        )
+
+    def _watch_slots(self) -> None:
+        slots, watch = self._runtime.slots, self._process.observer.watch
+        watch("commands_running", "Commands that hold a slot of maxthreads.", lambda: slots.running)
+        watch("commands_waiting", "Commands that wait for one.", lambda: slots.waiting)
+
+
+def _server_tls(configuration: Configuration, options: Any) -> ServerTls:
+    """Only services that have `requireclientcert` ask clients for certificates, where there is a CA for them."""
+    asks = getattr(options, "requireclientcert", None)
+    clients = ClientCertificates.NONE
+    if asks is not None:
+        clients = ClientCertificates.REQUIRED if asks else ClientCertificates.OPTIONAL
+    try:
+        return ServerTls(configuration.tls, clients)
+    except CertificateError as error:
+        raise StartError(str(error)) from None
+
+
+def _directory(configuration: Live[Configuration]) -> UsersFileDirectory:
+    try:
+        return UsersFileDirectory(configuration.part(lambda value: value.directory))
+    except UsersFileError as error:
+        problems = [Problem("directory.usersfile", "", text) for text in error.problems]
+        raise ConfigurationError(problems) from None
+
+
+def _store_client(process: Process) -> StoreClient:
+    try:
+        return connect(process.configuration.value, process.name, process.observer)
+    except OSError as error:
+        raise StartError(f"store client: {error}") from None

@@ -159,7 +159,7 @@ class SessionLog:
         """Something to look into."""
         self._log(logging.WARNING, event, fields)
 
-    def error(self, event: str, error: BaseException | None = None, **fields: object) -> None:
+    def error(self, event: str, *, error: BaseException | None = None, **fields: object) -> None:
         """A fault of ours; with `error` its traceback."""
         self._log(logging.ERROR, event, fields, error)
 

@@ -37,6 +37,7 @@ class ClientCertificates(Enum):
 
     NONE = ssl.CERT_NONE
     OPTIONAL = ssl.CERT_OPTIONAL
+    """Where there is a CA for them (`tls.clientca`)."""
     REQUIRED = ssl.CERT_REQUIRED
 
 
@@ -74,7 +75,7 @@ def server_context(options: TlsOptions, clients: ClientCertificates = ClientCert
     context.minimum_version = VERSIONS[options.minversion]
     context.options |= ssl.OP_NO_RENEGOTIATION
     _load_pair(context, options.certfile, options.keyfile)
-    if clients is not ClientCertificates.NONE:
+    if clients is ClientCertificates.REQUIRED or (clients is ClientCertificates.OPTIONAL and options.clientca):
         _load_ca(context, options.clientca)
         context.verify_mode = ssl.VerifyMode(clients.value)
     return context

@@ -1,0 +1,184 @@
+"""What every service is as a process: configuration, logs, metrics, admin port, signals, reloads, an end in time.
+
+def main() -> None:
+    process.run("store", serve)
+
+async def serve(process: Process) -> None:
+    ...                       # start
+    process.health.checks["disk"] = ...
+    process.started()
+    await process.stopping.wait()
+    ...                       # finish within process.drain_seconds
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final, NoReturn
+
+import uvloop
+
+import services
+from services.common import configuration as configurations
+from services.common import telemetry
+from services.common.admin import AdminServer, Health
+from services.common.configuration import EXIT_CONFIGURATION, ConfigurationError
+from services.common.live import Live
+from services.common.options import Configuration
+from services.common.prometheus import PrometheusObserver
+from services.common.reloading import Reloader
+
+LAG_SECONDS: Final = 0.5
+MARGIN_SECONDS: Final = 3.0
+"""What an end may take beyond the drain window before it is forced."""
+WORKER: Final = "MAILKEEP_WORKER"
+"""Which of `numprocesses` this process is, counted from 0; set by the supervisor."""
+
+Serve = Callable[["Process"], Coroutine[Any, Any, None]]
+
+
+class StartError(Exception):
+    """The service cannot start; the text says why."""
+
+
+class Process:
+    """One service process. `configuration` is live; `stopping` is set by SIGTERM and SIGINT."""
+
+    def __init__(self, name: str, configuration: Configuration, environ: Mapping[str, str]) -> None:
+        """In the running event loop."""
+        self.name = name
+        self.environ = environ
+        self.worker = int(environ.get(WORKER) or 0)
+        self.configuration = Live(configuration)
+        self.observer = PrometheusObserver(services.__version__)
+        self.health = Health()
+        self.stopping = asyncio.Event()
+        self.log = telemetry.session_logger(name)
+        self.reloader = Reloader(environ, self.configuration, self.observer, self.log)
+        self._admin = AdminServer(self.health, self.observer.page)
+        self._tasks: list[asyncio.Task[None]] = []
+        self.configuration.subscribe(lambda value: telemetry.set_level(value.log.level))
+
+    @property
+    def options(self) -> Any:
+        """The service's own group of options, as it is now."""
+        return getattr(self.configuration.value, self.name)
+
+    @property
+    def drain_seconds(self) -> int:
+        """The window from SIGTERM to the end."""
+        return int(self.options.drainseconds)
+
+    async def run(self, serve: Serve) -> None:
+        """Everything around `serve`. Raises what it raises."""
+        loop = asyncio.get_running_loop()
+        body = loop.create_task(serve(self))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop, body, number)
+        loop.add_signal_handler(signal.SIGHUP, self.reloader.wake)
+        await self._open_admin()
+        self._tasks = [loop.create_task(self._watch_loop()), loop.create_task(self.reloader.run())]
+        try:
+            await body
+        except asyncio.CancelledError:
+            self.log.warning("cut short")
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._admin.close()
+
+    def started(self) -> None:
+        """Say that everything is up."""
+        notify("READY=1")
+        self.log.info("started", version=services.__version__, pid=os.getpid(), admin=self._admin.port)
+
+    async def _open_admin(self) -> None:
+        port = self.options.adminport
+        if not port:
+            return
+        host = self.options.listen or "127.0.0.1"
+        try:
+            await self._admin.start(host, port + self.worker)
+        except OSError as error:
+            raise StartError(f"{self.name}.adminport: {host}:{port + self.worker}: {error.strerror}") from None
+
+    def _stop(self, body: asyncio.Task[None], number: int) -> None:
+        if self.stopping.is_set():
+            # Asked twice: somebody is waiting.
+            body.cancel()
+            return
+        self.log.info("stopping", signal=signal.Signals(number).name, seconds=self.drain_seconds)
+        self.health.draining = True
+        self.stopping.set()
+        notify("STOPPING=1")
+        limit = self.drain_seconds + MARGIN_SECONDS
+        asyncio.get_running_loop().call_later(limit, body.cancel)
+        force = threading.Timer(limit + MARGIN_SECONDS, os._exit, (1,))
+        force.daemon = True
+        force.start()
+
+    async def _watch_loop(self) -> None:
+        """How late the event loop is, again and again."""
+        while True:
+            due = time.monotonic() + LAG_SECONDS
+            await asyncio.sleep(LAG_SECONDS)
+            self.observer.loop_lag(max(0.0, time.monotonic() - due))
+
+
+def run(name: str, serve: Serve) -> NoReturn:
+    """Run `serve` until it is told to stop, and leave: 0 after a drain, 78 for a configuration that cannot be used
+    (every error on standard error), 1 for anything else that kept it from starting or made it fail.
+    """
+    try:
+        configuration = configurations.load(environ=os.environ)
+        configurations.check_files(configuration)
+        if WORKER not in os.environ:
+            # Under a supervisor all ports were tried before the first service was started.
+            configurations.check_ports(configuration, [name])
+    except ConfigurationError as error:
+        sys.stderr.write(f"mailkeep {name}: {error}\n")
+        sys.exit(EXIT_CONFIGURATION)
+    telemetry.configure_logging(configuration.log)
+    sys.exit(_run(name, configuration, serve))
+
+
+def _run(name: str, configuration: Configuration, serve: Serve) -> int:
+    async def main() -> None:
+        await Process(name, configuration, os.environ).run(serve)
+
+    log = telemetry.session_logger(name)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main())
+    except ConfigurationError as error:
+        sys.stderr.write(f"mailkeep {name}: {error}\n")
+        return EXIT_CONFIGURATION
+    except StartError as error:
+        log.error("cannot start", why=str(error))
+        return 1
+    except Exception as error:
+        log.error("failed", error=error)
+        return 1
+    log.info("stopped")
+    return 0
+
+
+def notify(state: str) -> None:
+    """Tell systemd (sd_notify); nothing where it does not listen."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.setblocking(False)
+        try:
+            sock.sendto(state.encode(), f"\0{address[1:]}" if address.startswith("@") else address)
+        except OSError:
+            telemetry.session_logger("process").warning("systemd was not told", state=state)
