@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from services.common.bodyreader import BodyReader
 from services.common.listening import Listener
 from services.common.live import Live
 from services.common.login import Login
@@ -13,7 +14,7 @@ from services.common.store import Store
 from services.common.streamserver import StreamServer, TurnedAway
 from services.pop.connection import PopConnection
 from services.pop.languages import DEFAULT_LANGUAGE, LINES, Text
-from services.pop.maildrops import Bodies, Maildrops
+from services.pop.maildrops import Maildrops
 from services.pop.session import Surroundings
 
 REFUSALS: Final[Mapping[TurnedAway, bytes]] = {
@@ -28,10 +29,11 @@ class PopFrontEnd:
 
     refusals = REFUSALS
 
-    def __init__(self, configuration: Live[Configuration], store: Store, bodies: Bodies, login: Login) -> None:
+    def __init__(self, configuration: Live[Configuration], store: Store, bodies: BodyReader, login: Login) -> None:
         self._configuration = configuration
         options = configuration.part(lambda value: value.pop)
-        self._shared = Surroundings(options, login, Maildrops(store, options), bodies)
+        self.maildrops = Maildrops(store, options)
+        self._shared = Surroundings(options, login, self.maildrops, bodies)
 
     def connect(self, server: StreamServer, listener: Listener) -> PopConnection:
         """See `FrontEnd.connect`."""
@@ -47,4 +49,5 @@ class PopFrontEnd:
 
     async def close(self) -> None:
         """See `FrontEnd.close`."""
-        await self._shared.maildrops.close()
+        await self.maildrops.settled()
+        self._shared.bodies.close()

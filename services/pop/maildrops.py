@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
 from time import monotonic
-from typing import Final, Protocol
+from typing import Final
 
-from services.common.domain import AccountId, BodyRef
+from services.common.domain import AccountId
 from services.common.errors import Reason, StoreError
 from services.common.live import Live
 from services.common.options import PopOptions
@@ -16,19 +15,6 @@ from services.pop.languages import Text
 from services.pop.session import RefusedError, Transaction
 
 REMEMBERED_ACCOUNTS: Final = 10_000
-
-
-class Bodies(Protocol):
-    """What POP3 needs of `services.common.bodyreader.BodyReader`."""
-
-    def read_now(self, ref: BodyRef) -> bytes | None:
-        """The message if it can be had without waiting."""
-
-    async def read_many(self, account_id: AccountId, refs: Sequence[BodyRef]) -> Sequence[bytes]:
-        """Messages in order; they stay in the reader's cache for a while."""
-
-    def stream(self, account_id: AccountId, ref: BodyRef, offset: int = 0) -> AsyncGenerator[bytes, None]:
-        """A message in chunks."""
 
 
 class LoginDelays:
@@ -108,8 +94,8 @@ class Maildrops:
             self._releases.add(task)
             task.add_done_callback(self._releases.discard)
 
-    async def close(self) -> None:
-        """Wait until every lock is given up."""
+    async def settled(self) -> None:
+        """Wait until every lock that was abandoned is given up."""
         while self._releases:
             await asyncio.gather(*self._releases)
 

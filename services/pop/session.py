@@ -15,10 +15,11 @@ from services.pop.languages import DEFAULT_LANGUAGE, LINES, Text
 from services.pop.machine import PopMachine
 
 if TYPE_CHECKING:
+    from services.common.bodyreader import BodyReader
     from services.common.live import Live
     from services.common.login import Login
     from services.common.options import PopOptions
-    from services.pop.maildrops import Bodies, Maildrops
+    from services.pop.maildrops import Maildrops
 
 
 class RefusedError(Exception):
@@ -123,7 +124,7 @@ class Surroundings:
     options: Live[PopOptions]
     login: Login
     maildrops: Maildrops
-    bodies: Bodies
+    bodies: BodyReader
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import uuid4
 
+from services.common.bodyreader import BodyReader
 from services.common.directory import Status
 from services.common.domain import INBOX, AccountId, AppendItem, Quota
 from services.common.listening import Listener
@@ -20,7 +21,6 @@ from services.common.streamserver import StreamServer
 from services.common.telemetry import NO_OBSERVER
 from services.common.tls import ServerTls
 from services.pop.frontend import PopFrontEnd
-from services.pop.maildrops import Bodies
 from tests.support.certificates import Certificate
 from tests.support.people import PASSWORD, People
 
@@ -76,7 +76,7 @@ class PopService:
         async with asyncio.timeout(5):
             while len(self.server):  # noqa: ASYNC110 - the server tells nobody
                 await asyncio.sleep(0.001)
-        await self.front.close()
+        await self.front.maildrops.settled()
 
     def port(self, *, tls: bool = False) -> int:
         """The port that is listened on."""
@@ -97,7 +97,7 @@ def configuration(pop: PopOptions, certificate: Certificate | None, plaintext: s
 @asynccontextmanager
 async def pop_service(
     store: Store,
-    bodies: Bodies,
+    bodies: BodyReader,
     *,
     pop: PopOptions | None = None,
     certificate: Certificate | None = None,
@@ -119,4 +119,4 @@ async def pop_service(
         yield PopService(server, front, live)
     finally:
         await server.close()
-        await front.close()
+        await front.maildrops.settled()

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from services.common.bodyreader import BodyReader
 from services.common.domain import DELETED, INBOX, SEEN, AccountId, BodyRef, FlagChange, FlagOperation
 from services.common.options import PopOptions
-from services.pop.maildrops import Bodies
 from tests.support.certificates import make_certificate
 from tests.support.people import PASSWORD
 from tests.support.pop import MESSAGES, OTHER, UMLAUT, USER, PopService, fill, pop_service
@@ -25,14 +25,17 @@ from tests.support.store import StoreFixture
 class CountedBodies:
     """A body reader that counts what is read of it."""
 
-    inner: Bodies
+    inner: BodyReader
     streamed: int = 0
     batches: list[int] = field(default_factory=list)
 
     def read_now(self, ref: BodyRef) -> bytes | None:
         return self.inner.read_now(ref)
 
-    async def read_many(self, account_id: AccountId, refs: Sequence[BodyRef]) -> Sequence[bytes]:
+    async def read(self, account_id: AccountId, ref: BodyRef) -> bytes:
+        return (await self.read_many(account_id, [ref]))[0]
+
+    async def read_many(self, account_id: AccountId, refs: Sequence[BodyRef]) -> list[bytes]:
         self.batches.append(len(refs))
         return await self.inner.read_many(account_id, refs)
 
@@ -40,6 +43,9 @@ class CountedBodies:
         async for chunk in self.inner.stream(account_id, ref, offset):
             self.streamed += len(chunk)
             yield chunk
+
+    def close(self) -> None:
+        self.inner.close()
 
 
 @pytest.fixture
