@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from services.common.inflight import Inflight
 from services.imap.answers import Answers
 from services.imap.cache import Cache
 from services.imap.columns import ColumnReader
-from services.imap.inflight import Inflight
 from services.imap.mailboxes import Mailboxes
 from services.imap.searching import Searches
 

@@ -1,4 +1,4 @@
-"""Memory for APPENDs that are arriving, bounded over all sessions of the process (`imap.inflightbytes`)."""
+"""Memory for messages that are arriving, bounded over all sessions of the process (`inflightbytes`)."""
 
 from __future__ import annotations
 
@@ -22,6 +22,16 @@ class Inflight:
         if self._waiters or not self._fits(size):
             return False
         self.held += size
+        return True
+
+    def try_grow(self, held: int, more: int) -> bool:
+        """Take more memory for a message that holds some: one that turns out longer than it said it was.
+
+        It does not wait for others, which might wait for it.
+        """
+        if self.held > held and self.held + more > self._limit():
+            return False
+        self.held += more
         return True
 
     async def reserve(self, size: int, seconds: float) -> bool:
