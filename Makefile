@@ -22,15 +22,15 @@ check: $(STAMP)  ## ruff, mypy, import rules, generated code and documents up to
 	scripts/check
 
 unit: $(STAMP)  ## unit, property, contract and transcript tests
-	$(BIN)/pytest -q -m "not clients and not faults"
+	$(BIN)/pytest -q -m "not clients and not faults and not roundtrip"
 
 clients: $(STAMP)  ## real mail clients from Debian's packages against the running services
 	scripts/install-debian
 	$(BIN)/pytest -q -m clients
 
-faults: $(STAMP)  ## kills, full disk, slow readers, outages; MAILKEEP_KILLS=n for more kills
+faults: $(STAMP)  ## kills, full disk, outages, a thousand awkward messages; MAILKEEP_KILLS=n for more kills
 	scripts/install-debian
-	$(BIN)/pytest -q -m faults
+	$(BIN)/pytest -q -m "faults or roundtrip"
 
 bench: $(STAMP)  ## measure; `make bench RIVAL=dovecot` beside Dovecot where it is installed
 	$(BIN)/python -m bench $(if $(RIVAL),--rival $(RIVAL)) $(ARGS)
