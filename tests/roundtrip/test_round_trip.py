@@ -1,8 +1,8 @@
 """A thousand awkward messages in by LMTP, APPEND and import, out byte for byte by IMAP, POP3 and export.
 
 Compared on raw sockets. What a protocol cannot carry holds as follows: NUL or a missing last CRLF comes in by BDAT with
-BINARYMIME, by literal8 or by import; BODY[] sends NUL as 0x80 at the same length, BINARY[] as it is; RETR adds a missing
-last CRLF. The lines that LMTP puts before a message are its own.
+BINARYMIME, by literal8 or by import; BODY[] sends NUL as 0x80 at the same length, BINARY[] as it is; RETR adds a
+missing last CRLF. The lines that LMTP puts before a message are its own.
 """
 
 from __future__ import annotations
