@@ -68,92 +68,100 @@ POSTGRESQL: Final = Dialect(
 )
 
 
+_VERSION_1: Final = """
+CREATE TABLE meta (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) {narrow};
+CREATE TABLE accounts (
+    account_id {identity}, name TEXT NOT NULL UNIQUE, modseq {counter}, next_id {integer} DEFAULT 1,
+    next_uidvalidity {integer} DEFAULT 1, used_bytes {counter}, used_messages {counter}, created {integer}
+) {wide};
+CREATE TABLE mailboxes (
+    account_id {integer}, mailbox_id {integer}, name TEXT NOT NULL, uidvalidity {integer},
+    uidnext {integer} DEFAULT 1, modseq {counter}, messages {counter}, unseen {counter}, deleted {counter},
+    size {counter}, recent_from {integer} DEFAULT 1, special_use TEXT NOT NULL DEFAULT '',
+    created_modseq {counter}, PRIMARY KEY (account_id, mailbox_id), UNIQUE (account_id, name)
+) {narrow};
+CREATE TABLE gone_mailboxes (
+    account_id {integer}, mailbox_id {integer}, name TEXT NOT NULL, modseq {integer},
+    PRIMARY KEY (account_id, mailbox_id)
+) {narrow};
+CREATE INDEX gone_mailboxes_by_modseq ON gone_mailboxes (account_id, modseq);
+CREATE TABLE subscriptions (
+    account_id {integer}, name TEXT NOT NULL, PRIMARY KEY (account_id, name)
+) {narrow};
+CREATE TABLE keywords (
+    account_id {integer}, mailbox_id {integer}, bit {integer}, name TEXT NOT NULL,
+    PRIMARY KEY (account_id, mailbox_id, bit)
+) {narrow};
+CREATE TABLE messages (
+    account_id {integer}, mailbox_id {integer}, uid {integer}, content_id {integer}, modseq {integer},
+    flags {counter}, internaldate {integer}, savedate {integer}, size {integer},
+    PRIMARY KEY (account_id, mailbox_id, uid)
+) {narrow};
+CREATE INDEX messages_by_modseq ON messages (account_id, mailbox_id, modseq);
+CREATE INDEX messages_by_content ON messages (account_id, content_id);
+-- Bit 3 is \\Deleted: EXPUNGE must not cost what the mailbox holds.
+CREATE INDEX messages_deleted ON messages (account_id, mailbox_id, uid) WHERE (flags & 8) <> 0;
+CREATE TABLE expunged (
+    account_id {integer}, mailbox_id {integer}, uid {integer}, modseq {integer},
+    PRIMARY KEY (account_id, mailbox_id, uid)
+) {narrow};
+CREATE INDEX expunged_by_modseq ON expunged (account_id, mailbox_id, modseq);
+-- The columns that every read of a body wants come first, the long ones last: a row is read from its front.
+CREATE TABLE contents (
+    account_id {integer}, content_id {integer}, thread_id {integer}, refs {integer}, segment {integer},
+    "offset" {integer}, length {integer}, header_size {integer}, sentdate {integer}, digest {blob},
+    prefix {blob}, envelope {blob}, bodystructure {blob}, headers {blob}, preview TEXT NOT NULL,
+    PRIMARY KEY (account_id, content_id)
+) {wide};
+CREATE INDEX contents_by_place ON contents (segment, "offset", length);
+CREATE INDEX contents_by_digest ON contents (account_id, digest);
+CREATE TABLE dead_contents (
+    account_id {integer}, content_id {integer}, segment {integer}, "offset" {integer}, length {integer},
+    digest {blob}, died {integer}, PRIMARY KEY (account_id, content_id)
+) {narrow};
+CREATE INDEX dead_contents_by_place ON dead_contents (segment, "offset", length);
+CREATE INDEX dead_contents_by_died ON dead_contents (died);
+CREATE INDEX dead_contents_by_digest ON dead_contents (account_id, digest);
+CREATE TABLE threads (
+    account_id {integer}, message_id_digest {blob}, thread_id {integer},
+    PRIMARY KEY (account_id, message_id_digest)
+) {narrow};
+CREATE TABLE texts (
+    account_id {integer}, content_id {integer}, subject_text TEXT NOT NULL, from_text TEXT NOT NULL,
+    to_text TEXT NOT NULL, cc_text TEXT NOT NULL, bcc_text TEXT NOT NULL, header_text TEXT NOT NULL,
+    body_text TEXT NOT NULL, PRIMARY KEY (account_id, content_id)
+) {wide};
+-- Contents with work left on their text: 0 it is to be made (or to be dropped, where the content is gone), 1 it is made
+-- and to be indexed, 2 it is too long for the index, 3 it is not kept, for its size or because the body is damaged.
+-- A search looks through the texts of 1 and 2, and through the bodies of 0 and 3.
+CREATE TABLE text_queue (
+    account_id {integer}, content_id {integer}, state {counter}, PRIMARY KEY (account_id, content_id)
+) {narrow};
+CREATE INDEX text_queue_by_state ON text_queue (state, account_id, content_id);
+CREATE TABLE requests (
+    account_id {integer}, request_id TEXT NOT NULL, made {integer}, outcome {blob},
+    PRIMARY KEY (account_id, request_id)
+) {wide};
+CREATE INDEX requests_by_made ON requests (made);
+"""
+
+
+def _statements(text: str, dialect: Dialect) -> Sequence[str]:
+    """The statements of a text in which engines' words stand as `{word}`; each ends with `;` and its line."""
+    filled = text.format(
+        identity=dialect.identity,
+        integer=f"{dialect.integer} NOT NULL",
+        counter=f"{dialect.integer} NOT NULL DEFAULT 0",
+        blob=f"{dialect.blob} NOT NULL",
+        narrow=dialect.narrow,
+        wide=dialect.wide,
+    )
+    return [statement for part in filled.split(";\n") if (statement := part.strip())]
+
+
 def _version_1(dialect: Dialect) -> Sequence[str]:
     """The first schema."""
-    identity, integer, blob, narrow, wide = (
-        dialect.identity,
-        f"{dialect.integer} NOT NULL",
-        f"{dialect.blob} NOT NULL",
-        dialect.narrow,
-        dialect.wide,
-    )
-    counter = f"{integer} DEFAULT 0"
-    return (
-        f"CREATE TABLE meta (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) {narrow}",
-        f"""CREATE TABLE accounts (
-            account_id {identity}, name TEXT NOT NULL UNIQUE, modseq {counter}, next_id {integer} DEFAULT 1,
-            next_uidvalidity {integer} DEFAULT 1, used_bytes {counter}, used_messages {counter}, created {integer}
-        ) {wide}""",
-        f"""CREATE TABLE mailboxes (
-            account_id {integer}, mailbox_id {integer}, name TEXT NOT NULL, uidvalidity {integer},
-            uidnext {integer} DEFAULT 1, modseq {counter}, messages {counter}, unseen {counter}, deleted {counter},
-            size {counter}, recent_from {integer} DEFAULT 1, special_use TEXT NOT NULL DEFAULT '',
-            created_modseq {counter}, PRIMARY KEY (account_id, mailbox_id), UNIQUE (account_id, name)
-        ) {narrow}""",
-        f"""CREATE TABLE gone_mailboxes (
-            account_id {integer}, mailbox_id {integer}, name TEXT NOT NULL, modseq {integer},
-            PRIMARY KEY (account_id, mailbox_id)
-        ) {narrow}""",
-        "CREATE INDEX gone_mailboxes_by_modseq ON gone_mailboxes (account_id, modseq)",
-        f"""CREATE TABLE subscriptions (
-            account_id {integer}, name TEXT NOT NULL, PRIMARY KEY (account_id, name)
-        ) {narrow}""",
-        f"""CREATE TABLE keywords (
-            account_id {integer}, mailbox_id {integer}, bit {integer}, name TEXT NOT NULL,
-            PRIMARY KEY (account_id, mailbox_id, bit)
-        ) {narrow}""",
-        f"""CREATE TABLE messages (
-            account_id {integer}, mailbox_id {integer}, uid {integer}, content_id {integer}, modseq {integer},
-            flags {counter}, internaldate {integer}, savedate {integer}, size {integer},
-            PRIMARY KEY (account_id, mailbox_id, uid)
-        ) {narrow}""",
-        "CREATE INDEX messages_by_modseq ON messages (account_id, mailbox_id, modseq)",
-        "CREATE INDEX messages_by_content ON messages (account_id, content_id)",
-        # Bit 3 is \\Deleted: EXPUNGE must not cost what the mailbox holds.
-        "CREATE INDEX messages_deleted ON messages (account_id, mailbox_id, uid) WHERE (flags & 8) <> 0",
-        f"""CREATE TABLE expunged (
-            account_id {integer}, mailbox_id {integer}, uid {integer}, modseq {integer},
-            PRIMARY KEY (account_id, mailbox_id, uid)
-        ) {narrow}""",
-        "CREATE INDEX expunged_by_modseq ON expunged (account_id, mailbox_id, modseq)",
-        # The columns that every read of a body wants come first, the long ones last: a row is read from its front.
-        f"""CREATE TABLE contents (
-            account_id {integer}, content_id {integer}, thread_id {integer}, refs {integer}, segment {integer},
-            "offset" {integer}, length {integer}, header_size {integer}, sentdate {integer}, digest {blob},
-            prefix {blob}, envelope {blob}, bodystructure {blob}, headers {blob}, preview TEXT NOT NULL,
-            PRIMARY KEY (account_id, content_id)
-        ) {wide}""",
-        'CREATE INDEX contents_by_place ON contents (segment, "offset", length)',
-        "CREATE INDEX contents_by_digest ON contents (account_id, digest)",
-        f"""CREATE TABLE dead_contents (
-            account_id {integer}, content_id {integer}, segment {integer}, "offset" {integer}, length {integer},
-            digest {blob}, died {integer}, PRIMARY KEY (account_id, content_id)
-        ) {narrow}""",
-        'CREATE INDEX dead_contents_by_place ON dead_contents (segment, "offset", length)',
-        "CREATE INDEX dead_contents_by_died ON dead_contents (died)",
-        "CREATE INDEX dead_contents_by_digest ON dead_contents (account_id, digest)",
-        f"""CREATE TABLE threads (
-            account_id {integer}, message_id_digest {blob}, thread_id {integer},
-            PRIMARY KEY (account_id, message_id_digest)
-        ) {narrow}""",
-        f"""CREATE TABLE texts (
-            account_id {integer}, content_id {integer}, subject_text TEXT NOT NULL, from_text TEXT NOT NULL,
-            to_text TEXT NOT NULL, cc_text TEXT NOT NULL, bcc_text TEXT NOT NULL, header_text TEXT NOT NULL,
-            body_text TEXT NOT NULL, PRIMARY KEY (account_id, content_id)
-        ) {wide}""",
-        # Contents whose text is to be made (they live) or to be dropped (they are gone). What cannot be made, for its
-        # size or because the body is damaged, stays here as skipped; a search looks into the bodies of all of these.
-        f"""CREATE TABLE text_queue (
-            account_id {integer}, content_id {integer}, skipped {counter}, PRIMARY KEY (account_id, content_id)
-        ) {narrow}""",
-        "CREATE INDEX text_queue_waiting ON text_queue (account_id, content_id) WHERE skipped = 0",
-        f"""CREATE TABLE requests (
-            account_id {integer}, request_id TEXT NOT NULL, made {integer}, outcome {blob},
-            PRIMARY KEY (account_id, request_id)
-        ) {wide}""",
-        "CREATE INDEX requests_by_made ON requests (made)",
-        *dialect.own,
-    )
+    return [*_statements(_VERSION_1, dialect), *dialect.own]
 
 
 MIGRATIONS: Final[dict[int, Callable[[Dialect], Sequence[str]]]] = {1: _version_1}

@@ -1,13 +1,15 @@
 """Search texts: what a message says, decoded and folded, kept beside an index over three-character pieces.
 
-The index only narrows a search down; whether a text holds the needle, the text itself decides. What differs between
-engines is behind `TextIndex`.
+The index only narrows a search down; whether a text holds the needle, the text itself decides. A text is cheap to make
+and dear to index, so these are two steps; `text_queue` says which one a content waits for. What differs between engines
+is behind `TextIndex`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from enum import IntEnum
+from typing import Final, Protocol, cast
 
 from services.common.domain import AccountId
 from services.common.mime.text import SearchText
@@ -22,6 +24,7 @@ _MAX_PIECES: Final = 16
 _INSERT: Final = (
     f"INSERT INTO texts (account_id, content_id, {', '.join(COLUMNS)}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
 )
+_SELECT: Final = f"SELECT {', '.join(COLUMNS)} FROM texts WHERE account_id = $1 AND content_id = $2"
 
 Texts = tuple[str, str, str, str, str, str, str]
 
@@ -57,7 +60,7 @@ class TextIndex(Protocol):
         """Index a text; called beside the INSERT into `texts`."""
 
     async def remove(self, tx: Transaction, account_id: AccountId, content_id: int) -> None:
-        """Forget a text; called beside the DELETE."""
+        """Forget a text, if it was indexed."""
 
 
 class SqliteTextIndex:
@@ -97,13 +100,42 @@ def _rowid(account_id: AccountId, content_id: int) -> int:
     return (account_id << 32) + content_id
 
 
-async def store(tx: Transaction, index: TextIndex, account_id: AccountId, content_id: int, texts: Texts) -> None:
-    """Keep a content's text and index it."""
+class State(IntEnum):
+    """What is left to do for a content in `text_queue`; one that is not there is indexed."""
+
+    WAITING = 0
+    MADE = 1
+    LONG = 2
+    """In `texts`, and not for the index."""
+    UNKEPT = 3
+    """Not in `texts`: too long for it, or the body cannot be read."""
+
+
+async def keep(tx: Transaction, account_id: AccountId, content_id: int, texts: Texts) -> None:
+    """Keep a content's text."""
     await tx.execute(_INSERT, account_id, content_id, *texts)
-    await index.add(tx, account_id, content_id, texts)
+
+
+async def index_kept(tx: Transaction, index: TextIndex, account_id: AccountId, content_id: int) -> None:
+    """Index a text that is kept."""
+    row = await tx.fetch_row(_SELECT, account_id, content_id)
+    if row is not None:
+        await index.add(tx, account_id, content_id, cast("Texts", row))
 
 
 async def drop(tx: Transaction, index: TextIndex, account_id: AccountId, content_id: int) -> None:
     """Drop a content's text, if it has one."""
     if await tx.execute("DELETE FROM texts WHERE account_id = $1 AND content_id = $2", account_id, content_id):
         await index.remove(tx, account_id, content_id)
+
+
+async def mark(tx: Transaction, account_id: AccountId, content_id: int, state: State) -> None:
+    """Note what is left to do."""
+    await tx.execute(
+        "UPDATE text_queue SET state = $3 WHERE account_id = $1 AND content_id = $2", account_id, content_id, int(state)
+    )
+
+
+async def finish(tx: Transaction, account_id: AccountId, content_id: int) -> None:
+    """Nothing is left to do."""
+    await tx.execute("DELETE FROM text_queue WHERE account_id = $1 AND content_id = $2", account_id, content_id)

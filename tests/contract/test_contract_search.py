@@ -20,7 +20,7 @@ from services.common.domain import (
 )
 from services.common.errors import Reason, StoreError
 from services.common.store import Store
-from services.store.mailstore import indexing
+from services.store.mailstore import indexing, search
 from tests.support.stores import FREE, OpenStore, mail, request
 
 MESSAGES = [
@@ -82,9 +82,11 @@ def fresh(opened: OpenStore) -> None:
 
 @pytest.mark.rfc("9051", "6.4.4")
 @pytest.mark.usefixtures("filled")
-@pytest.mark.parametrize("state", ["unmade", "made", "mixed", "remembered"])
+@pytest.mark.parametrize("state", ["unmade", "kept", "made", "mixed", "remembered"])
 async def test_keys(opened: OpenStore, account: Account, inbox: MailboxStatus, state: str) -> None:
     store = opened.store
+    if state == "kept":
+        await opened.rules.index(1)
     if state in ("made", "remembered"):
         await opened.rules.index()
     if state == "mixed":
@@ -138,16 +140,18 @@ async def test_lines_put_before_the_message_are_searched(opened: OpenStore, acco
         fresh(opened)
 
 
+@pytest.mark.parametrize("bound", ["MAX_INDEXED", "MAX_KEPT"])
 async def test_long_texts_are_found_without_the_index(
-    opened: OpenStore, account: Account, inbox: MailboxStatus, monkeypatch: pytest.MonkeyPatch
+    opened: OpenStore, account: Account, inbox: MailboxStatus, monkeypatch: pytest.MonkeyPatch, bound: str
 ) -> None:
     body = mail(text="lorem ipsum " * 20_000 + "needle in the hay")
-    monkeypatch.setattr(indexing, "MAX_TEXT", 100_000)
+    monkeypatch.setattr(indexing, bound, 100_000)
+    monkeypatch.setattr(search, "SMALL", 0)
     await opened.store.append(account.account_id, "INBOX", [AppendItem(body)], FREE, request_id=request())
     await opened.rules.index()
-    keys = [TextKey(TextField.BODY, "needle in"), TextKey(TextField.BODY, "ipsum lorem")]
+    keys = [TextKey(TextField.BODY, "needle in"), TextKey(TextField.BODY, "ipsum lorem"), TextKey(TextField.BODY, "no")]
     answers = await opened.store.search_text(account.account_id, inbox.mailbox_id, keys)
-    assert [list(uids) for uids in answers] == [[1], [1]]
+    assert [list(uids) for uids in answers] == [[1], [1], []]
 
 
 async def test_an_unknown_mailbox(store: Store, account: Account) -> None:
@@ -166,7 +170,7 @@ async def test_large_mailboxes_answer_as_a_scan_would(
     texts = ["".join(chance.choices(letters, k=chance.randrange(60))) for _ in range(230)]
     items = [AppendItem(f"Subject: s\r\n\r\n{text}".encode()) for text in texts]
     await opened.store.append(account.account_id, "INBOX", items, FREE, request_id=request())
-    await opened.rules.index()
+    await opened.rules.index(6)
     for _ in range(40):
         source = chance.choice(texts) or "a"
         at = chance.randrange(len(source))

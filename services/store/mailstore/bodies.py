@@ -41,6 +41,19 @@ class Bodies:
             found += await asyncio.gather(*(self._read(account_id, ref, 0, None) for ref in chunk))
         return [ref.prefix + body for ref, body in zip(refs, found, strict=True)]
 
+    async def read_each(self, account_id: AccountId, refs: Sequence[BodyRef]) -> list[bytes | None]:
+        """The same, with None for a message that is gone or damaged."""
+        await self._locate(account_id, {ref.digest for ref in refs}, required=False)
+        return await asyncio.gather(*(self._read_or_none(account_id, ref) for ref in refs))
+
+    async def _read_or_none(self, account_id: AccountId, ref: BodyRef) -> bytes | None:
+        try:
+            return ref.prefix + await self._read(account_id, ref, 0, None)
+        except StoreError as error:
+            if error.reason not in (Reason.MESSAGE_NOT_FOUND, Reason.STORAGE_CORRUPT):
+                raise
+            return None
+
     async def stream(self, account_id: AccountId, ref: BodyRef, offset: int) -> AsyncIterator[bytes]:
         """One message from `offset` on."""
         if offset < 0:
@@ -68,8 +81,8 @@ class Bodies:
         await self._locate(account_id, {ref.digest})
         return await self._store.read(self._places[account_id, ref.digest], ref.digest, offset, length)
 
-    async def _locate(self, account_id: AccountId, digests: set[bytes]) -> None:
-        """Make the places known. Raises MESSAGE_NOT_FOUND."""
+    async def _locate(self, account_id: AccountId, digests: set[bytes], *, required: bool = True) -> None:
+        """Make the places known. Raises MESSAGE_NOT_FOUND where they are required."""
         unknown = [digest for digest in digests if (account_id, digest) not in self._places]
         if not unknown:
             return
@@ -78,9 +91,10 @@ class Bodies:
             return [await contents.locate(tx, account_id, digest) for digest in unknown]
 
         for digest, location in zip(unknown, await self._database.read(rule), strict=True):
-            if location is None:
+            if location is not None:
+                self._remember((account_id, digest), location)
+            elif required:
                 raise StoreError(Reason.MESSAGE_NOT_FOUND)
-            self._remember((account_id, digest), location)
 
     def _remember(self, name: Name, location: Location) -> None:
         self._places[name] = location

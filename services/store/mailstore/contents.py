@@ -31,7 +31,7 @@ _ENQUEUE: Final = "INSERT INTO text_queue (account_id, content_id) VALUES ($1, $
 _ENQUEUE_DEAD: Final = (
     "INSERT INTO text_queue (account_id, content_id)"
     " SELECT account_id, content_id FROM contents WHERE account_id = $1 AND content_id = $2 AND refs <= $3"
-    " ON CONFLICT (account_id, content_id) DO UPDATE SET skipped = 0"
+    " ON CONFLICT (account_id, content_id) DO UPDATE SET state = 0"
 )
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final, cast
 
 from services.common.domain import AccountId, BodyRef
@@ -19,14 +20,19 @@ from services.store import textindex
 from services.store.backends import Database, Transaction
 from services.store.mailstore.bodies import Bodies
 from services.store.mailstore.messages import LOCATION
-from services.store.textindex import TextIndex, Texts
+from services.store.textindex import State, TextIndex, Texts
 
 _log = logging.getLogger(__name__)
 
-MAX_TEXT: Final = 1 << 20
-"""Longest text (in characters) that is indexed; longer ones are searched in their bodies."""
-BATCH_CONTENTS: Final = 16
-BATCH_TEXT: Final = 128 * 1024
+MAX_INDEXED: Final = 1 << 20
+"""Characters of a text that is indexed; longer ones are looked through."""
+MAX_KEPT: Final = 8 << 20
+"""Characters of a text that is kept; of longer ones the body is looked through."""
+MAKE_CONTENTS: Final = 64
+MAKE_BYTES: Final = 1 << 20
+INDEX_CONTENTS: Final = 32
+INDEX_TEXT: Final = 96 * 1024
+"""Characters of a batch. An index entry costs the writer 100 us for each thousand, and others wait for it."""
 QUIET_SECONDS: Final = 0.05
 PATIENCE_SECONDS: Final = 1.0
 """Under steady load one batch is made this often all the same, so that the backlog does not only grow."""
@@ -35,10 +41,13 @@ _RETRY_SECONDS: Final = 5.0
 _WAITING: Final = (
     f"SELECT q.account_id, q.content_id, {LOCATION} FROM text_queue q"
     " LEFT JOIN contents c ON c.account_id = q.account_id AND c.content_id = q.content_id"
-    f" WHERE q.skipped = 0 ORDER BY q.account_id, q.content_id LIMIT {BATCH_CONTENTS}"
+    f" WHERE q.state = {State.WAITING:d} ORDER BY q.account_id, q.content_id LIMIT {MAKE_CONTENTS}"
 )
-_DONE: Final = "DELETE FROM text_queue WHERE account_id = $1 AND content_id = $2"
-_SKIP: Final = "UPDATE text_queue SET skipped = 1 WHERE account_id = $1 AND content_id = $2"
+_MADE: Final = (
+    "SELECT q.account_id, q.content_id, length(t.header_text) + length(t.body_text) FROM text_queue q"
+    " LEFT JOIN texts t ON t.account_id = q.account_id AND t.content_id = q.content_id"
+    f" WHERE q.state = {State.MADE:d} ORDER BY q.account_id, q.content_id LIMIT {INDEX_CONTENTS}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +61,18 @@ class _Work:
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """What came of it; `texts` None: too long, or unreadable."""
+    """What came of it; `texts` None where there is none to keep."""
 
     work: _Work
-    texts: Texts | None = None
+    texts: Texts | None
+
+    @property
+    def state(self) -> State:
+        """What is left to do."""
+        length = -1 if self.texts is None else sum(map(len, self.texts))
+        if not 0 <= length <= MAX_KEPT:
+            return State.UNKEPT
+        return State.MADE if length <= MAX_INDEXED else State.LONG
 
 
 class TextMaker:
@@ -67,16 +84,8 @@ class TextMaker:
 
     async def make(self, account_id: AccountId, refs: Sequence[BodyRef]) -> list[Texts | None]:
         """Texts of messages; None for one whose body cannot be read."""
-        messages = [await self._body(account_id, ref) for ref in refs]
+        messages = await self._bodies.read_each(account_id, refs)
         return await asyncio.get_running_loop().run_in_executor(self._executor, _texts_of_all, messages)
-
-    async def _body(self, account_id: AccountId, ref: BodyRef) -> bytes | None:
-        try:
-            return (await self._bodies.read_many(account_id, [ref]))[0]
-        except StoreError as error:
-            if error.reason not in (Reason.MESSAGE_NOT_FOUND, Reason.STORAGE_CORRUPT):
-                raise
-            return None
 
 
 def _texts_of_all(messages: Sequence[bytes | None]) -> list[Texts | None]:
@@ -84,7 +93,7 @@ def _texts_of_all(messages: Sequence[bytes | None]) -> list[Texts | None]:
 
 
 class Indexer:
-    """Takes batches from the queue. `busy` says for how many seconds the writer has been at rest."""
+    """Takes batches from the queue. `at_rest` says for how many seconds nobody else wrote."""
 
     def __init__(self, database: Database, maker: TextMaker, index: TextIndex, at_rest: Callable[[], float]) -> None:
         self._database = database
@@ -94,11 +103,11 @@ class Indexer:
         self._poked = asyncio.Event()
 
     def poke(self) -> None:
-        """There is something to index."""
+        """There is something to do."""
         self._poked.set()
 
-    async def run(self, failed: Callable[[StoreError], Awaitable[None]] | None = None) -> None:
-        """Index for ever."""
+    async def run(self) -> None:
+        """Do it, for ever."""
         while True:
             self._poked.clear()
             try:
@@ -120,25 +129,19 @@ class Indexer:
         return await self.step()
 
     async def step(self) -> bool:
-        """One batch; False where there was nothing to do."""
-        waiting = await self._database.read(_waiting)
-        made = await self._make(waiting)
-        if made:
-            await self._database.write(lambda tx: _record(tx, self._index, made))
-        return bool(made)
+        """One batch; texts come first, for without them a search reads bodies. False where there was nothing to do."""
+        return await self._make() or await self._database.write(lambda tx: _index(tx, self._index))
 
-    async def _make(self, waiting: Sequence[_Work]) -> list[_Made]:
-        """Texts of as much as fits into a batch."""
-        made: list[_Made] = []
-        size = 0
-        for work in waiting:
-            if size > BATCH_TEXT:
-                break
-            texts = None if work.ref is None else (await self._maker.make(work.account_id, [work.ref]))[0]
-            length = 0 if texts is None else sum(map(len, texts))
-            size += min(length, MAX_TEXT)
-            made.append(_Made(work, texts if length <= MAX_TEXT else None))
-        return made
+    async def _make(self) -> bool:
+        works = _within(await self._database.read(_waiting))
+        made = [_Made(work, None) for work in works if work.ref is None]
+        for account_id, group in groupby(works, lambda work: work.account_id):
+            living = [work for work in group if work.ref is not None]
+            texts = await self._maker.make(account_id, [work.ref for work in living if work.ref is not None])
+            made += map(_Made, living, texts)
+        if made:
+            await self._database.write(lambda tx: _keep(tx, self._index, made))
+        return bool(made)
 
 
 async def _waiting(tx: Transaction) -> list[_Work]:
@@ -149,12 +152,37 @@ async def _waiting(tx: Transaction) -> list[_Work]:
     ]
 
 
-async def _record(tx: Transaction, index: TextIndex, made: Sequence[_Made]) -> None:
+def _within(works: Sequence[_Work]) -> list[_Work]:
+    """As many from the front as make a batch by their bytes; one at least."""
+    size, count = 0, 0
+    for work in works:
+        size += 0 if work.ref is None else work.ref.length
+        if size > MAKE_BYTES and count:
+            break
+        count += 1
+    return list(works[:count])
+
+
+async def _keep(tx: Transaction, index: TextIndex, made: Sequence[_Made]) -> None:
     for each in made:
         key = (each.work.account_id, each.work.content_id)
-        lives = await tx.fetch_row("SELECT 1 FROM contents WHERE account_id = $1 AND content_id = $2", *key)
         await textindex.drop(tx, index, *key)
-        if lives is not None and each.texts is not None:
-            await textindex.store(tx, index, *key, each.texts)
-        keep = lives is not None and each.texts is None and each.work.ref is not None
-        await tx.execute(_SKIP if keep else _DONE, *key)
+        if await tx.fetch_row("SELECT 1 FROM contents WHERE account_id = $1 AND content_id = $2", *key) is None:
+            await textindex.finish(tx, *key)
+            continue
+        if each.texts is not None and each.state is not State.UNKEPT:
+            await textindex.keep(tx, *key, each.texts)
+        await textindex.mark(tx, *key, each.state)
+
+
+async def _index(tx: Transaction, index: TextIndex) -> bool:
+    """Index a batch of texts; False where there is none."""
+    size = 0
+    rows = cast("list[tuple[AccountId, int, int | None]]", await tx.fetch(_MADE))
+    for account_id, content_id, length in rows:
+        if size > INDEX_TEXT:
+            break
+        size += length or 0
+        await textindex.index_kept(tx, index, account_id, content_id)
+        await textindex.finish(tx, account_id, content_id)
+    return bool(rows)

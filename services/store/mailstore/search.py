@@ -1,6 +1,6 @@
 """Text search: exact substrings of decoded, folded text (RFC 9051 section 6.4.4).
 
-Texts that are made are searched in SQL, narrowed by the engine's index; messages whose text is still to be made are
+Texts are searched in SQL, narrowed by the engine's index as far as that goes; messages whose text is not made are
 read. What a message says never changes, so an answer is kept and only ever extended: the next search for the same
 looks at messages that came since, and leaves out those that went.
 """
@@ -20,7 +20,7 @@ from services.common.mime.text import fold
 from services.store.backends import Database, Transaction, Value
 from services.store.mailstore.indexing import TextMaker
 from services.store.mailstore.messages import LOCATION
-from services.store.textindex import COLUMNS, TextIndex, Texts, storable
+from services.store.textindex import COLUMNS, State, TextIndex, Texts, storable
 
 KEPT_UIDS: Final = 4_000_000
 """UIDs of answers that are kept (4 bytes each); an answer counts as a few more than it has."""
@@ -45,9 +45,18 @@ _TEXTS: Final = "t.account_id = m.account_id AND t.content_id = m.content_id"
 _MAILBOX: Final = "m.account_id = $1 AND m.mailbox_id = $2 AND m.uid >= $3"
 _UNMADE: Final = (
     f"SELECT m.uid, {LOCATION} FROM text_queue q CROSS JOIN messages m CROSS JOIN contents c"
-    f" WHERE q.account_id = $1 AND m.content_id = q.content_id AND {_MAILBOX}"
-    " AND c.account_id = m.account_id AND c.content_id = m.content_id"
+    f" WHERE q.state IN ({State.WAITING:d}, {State.UNKEPT:d}) AND q.account_id = $1 AND m.content_id = q.content_id"
+    f" AND {_MAILBOX} AND c.account_id = m.account_id AND c.content_id = m.content_id"
 )
+_UNINDEXED: Final = (
+    "text_queue q",
+    f"q.state IN ({State.MADE:d}, {State.LONG:d}) AND q.account_id = $1 AND m.content_id = q.content_id",
+    (),
+)
+"""The same as what `TextIndex.narrow` gives: the texts that are kept and not indexed."""
+
+
+Narrowing = tuple[str, str, Sequence[Value]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +205,8 @@ async def _find(tx: Transaction, index: TextIndex, asked: _Asked) -> _Found:
                 found.uids[place].difference_update(await _expunged(tx, key, answer.modseq))
         if asked.start(place) < uidnext:
             narrowing = None if messages <= SMALL else index.narrow(asked.account_id, each.needle, 4)
-            rows = await _matches(tx, index, (*key, asked.start(place)), each, narrowing)
-            found.uids[place].update(rows)
+            for part in (None,) if narrowing is None else (narrowing, _UNINDEXED):
+                found.uids[place].update(await _matches(tx, index, (*key, asked.start(place)), each, part))
     first = min((asked.start(place) for place in range(len(asked.probes))), default=uidnext)
     if first < uidnext and not all(each.everywhere for each in asked.probes):
         rows_unmade: Any = await tx.fetch(_UNMADE, *key, first)
@@ -217,7 +226,7 @@ async def _matches(
     index: TextIndex,
     key: tuple[AccountId, MailboxId, int],
     wanted: Probe,
-    narrowing: tuple[str, str, Sequence[Value]] | None,
+    narrowing: Narrowing | None,
 ) -> Iterable[int]:
     """UIDs of messages whose stored text matches."""
     if wanted.everywhere:

@@ -123,10 +123,10 @@ class MailStore:
         self._tasks.clear()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
-    async def index(self) -> None:
-        """Make all search texts that are to be made now."""
-        while await self._indexer.step():
-            pass
+    async def index(self, batches: int | None = None) -> None:
+        """Make search texts now: all that are to be made, or so many batches."""
+        while batches != 0 and await self._indexer.step():
+            batches = None if batches is None else batches - 1
 
     def forget_searches(self) -> None:
         """Forget the answers of searches that are kept."""
