@@ -72,8 +72,8 @@ async def _read(session: Session, drop: Transaction, index: int, lines: int | No
     try:
         body = (await bodies.read_many(drop.account_id, refs))[0]
     except StoreError as error:
-        # One that was read ahead may be gone meanwhile; what was asked for need not be.
-        if error.reason is not Reason.MESSAGE_NOT_FOUND or len(refs) == 1:
+        # One that was read ahead may be gone or damaged; what was asked for need not be.
+        if error.reason not in (Reason.MESSAGE_NOT_FOUND, Reason.STORAGE_CORRUPT) or len(refs) == 1:
             raise
         body = (await bodies.read_many(drop.account_id, refs[:1]))[0]
     return _reply(session, drop, index, body, lines)

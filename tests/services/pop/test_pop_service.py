@@ -14,7 +14,9 @@ import pytest
 
 from services.common.bodyreader import BodyReader
 from services.common.domain import DELETED, INBOX, SEEN, AccountId, BodyRef, FlagChange, FlagOperation
+from services.common.errors import Reason, StoreError
 from services.common.options import PopOptions
+from services.store.backends.segmentfile import RECORD_HEADER
 from tests.support.certificates import make_certificate
 from tests.support.people import PASSWORD
 from tests.support.pop import MESSAGES, OTHER, UMLAUT, USER, PopService, fill, pop_service
@@ -91,6 +93,11 @@ async def logged_in(service: PopService, user: str = USER) -> AsyncIterator[Clie
         yield client
     finally:
         writer.close()
+
+
+def sum_of(*names: str) -> int:
+    """The octets of these messages."""
+    return sum(len(MESSAGES[name]) for name in names)
 
 
 async def flags_of(store: StoreFixture, account_id: AccountId) -> list[int]:
@@ -272,6 +279,46 @@ async def test_an_account_that_was_deleted_begins_anew(store: StoreFixture) -> N
         await store.client.delete_account(USER)
         async with logged_in(service) as client:
             assert await client.ask("STAT") == [b"+OK 0 0"]
+
+
+@pytest.mark.rfc("3206", "4")
+async def test_a_damaged_message_is_told_and_the_others_are_there(tmp_path: Path) -> None:
+    async with StoreFixture("sqlite", folder=tmp_path / "s") as store:
+        await fill(store.client, [MESSAGES["one"], MESSAGES["large"], MESSAGES["two"]])
+        async with pop_service(store.client, store.bodies) as service, logged_in(service) as client:
+            (segment,) = (tmp_path / "s").rglob("*.seg")
+            damaged = segment.read_bytes().index(MESSAGES["two"])
+            with segment.open("r+b") as file:
+                file.seek(damaged - RECORD_HEADER.size)
+                file.write(bytes(RECORD_HEADER.size + len(MESSAGES["two"])))
+            assert await client.ask("RETR 3") == [b"-ERR [SYS/PERM] A fault that the administrator must mend"]
+            assert await client.message("RETR 1") == MESSAGES["one"]
+            assert await client.ask("STAT", "QUIT") == [b"+OK 3 %d" % sum_of("one", "large", "two"), b"+OK Goodbye"]
+
+
+async def test_a_fault_of_ours_says_nothing_of_itself(store: StoreFixture, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(CountedBodies):
+        def read_now(self, ref: BodyRef) -> bytes | None:
+            raise RuntimeError("secret path")
+
+    await fill(store.client, [MESSAGES["one"]])
+    async with pop_service(store.client, Broken(store.bodies)) as service, logged_in(service) as client:
+        assert await client.ask("RETR 1") == [b"-ERR [SYS/TEMP] Not available now, try again later"]
+        assert (await client.ask("STAT"))[0].startswith(b"+OK 1 ")
+    assert "command failed" in caplog.text
+
+
+async def test_half_a_message_is_never_passed_off_as_a_whole_one(store: StoreFixture) -> None:
+    class Breaking(CountedBodies):
+        async def stream(self, account_id: AccountId, ref: BodyRef, offset: int = 0) -> AsyncGenerator[bytes, None]:
+            yield MESSAGES["large"][:1000]
+            raise StoreError(Reason.STORAGE_CORRUPT)
+
+    await fill(store.client, [MESSAGES["large"]])
+    async with pop_service(store.client, Breaking(store.bodies)) as service, logged_in(service) as client:
+        client.writer.write(b"RETR 1\r\n")
+        with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+            await client.reader.readuntil(b"\r\n.\r\n")
 
 
 @pytest.mark.parametrize("encrypted", [False, True])
