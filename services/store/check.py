@@ -1,7 +1,8 @@
 """`mailkeep store check`: whether a store holds what its rows say, told row by row and body by body.
 
-It reads through a connection of its own on one snapshot and may run beside the store. A damaged segment concerns only
-the messages that lie in it, and each of them is named.
+It reads through a connection of its own and may run beside the store: rows are compared on one snapshot, bodies are
+read without one, which would keep the log from being cut for as long as that takes. A damaged segment concerns only the
+messages that lie in it, and each of them is named.
 """
 
 from __future__ import annotations
@@ -58,6 +59,10 @@ _OWNERS: Final = (
     "JOIN mailboxes b USING (account_id, mailbox_id) JOIN accounts a USING (account_id) "
     'WHERE c.segment = ? AND c."offset" = ? ORDER BY 1, 2, 3'
 )
+_NAMED: Final = (
+    'SELECT 1 FROM contents WHERE segment = ?1 AND "offset" = ?2 UNION ALL '
+    'SELECT 1 FROM dead_contents WHERE segment = ?1 AND "offset" = ?2'
+)
 
 
 def check(store_path: str, *, bodies: bool = True, progress: Progress | None = None) -> Iterator[Finding]:
@@ -72,6 +77,7 @@ def check(store_path: str, *, bodies: bool = True, progress: Progress | None = N
             connection.execute("BEGIN")
             yield from _check_file(connection, path)
             yield from _check_invariants(connection, path)
+            connection.execute("COMMIT")
             if bodies:
                 yield from _check_bodies(connection, store_path, progress)
     except apsw.Error as error:
@@ -157,9 +163,13 @@ def _problem(fd: int, segment: int, record: Record) -> str:
 def _concerned(
     connection: apsw.Connection, segment: int, record: Record, problem: str, store_path: str
 ) -> Iterator[Finding]:
-    """One finding for each message that has the body; one without a message where only dead rows name it."""
+    """One finding for each message that has the body, one without a message where only dead rows name it, and none
+    where no row does any more: compaction has moved the body meanwhile.
+    """
     file = segment_path(store_path, segment)
     owners = connection.execute(_OWNERS, (segment, record.offset)).fetchall()
-    for account, mailbox, uid in owners or [("", "", None)]:
+    if not owners and connection.execute(_NAMED, (segment, record.offset)).fetchall():
+        owners = [("", "", None)]
+    for account, mailbox, uid in owners:
         number = uid if isinstance(uid, int) else None
         yield Finding("body", problem, file, record.offset, str(account), str(mailbox), number)

@@ -58,12 +58,17 @@ _MOVE: Final = tuple(
 
 @dataclass(slots=True)
 class Compacted:
-    """What a run did. `bytes` is what the removed files held."""
+    """What a run did.
+
+    `dropped` rows of dead bodies, `moved` living bodies, `emptied` segments, whose files of `bytes` in all go after a
+    while; `removed` files went. `damaged` bodies could not be moved.
+    """
 
     dropped: int = 0
     moved: int = 0
-    removed: int = 0
+    emptied: int = 0
     bytes: int = 0
+    removed: int = 0
     damaged: int = 0
 
 
@@ -126,7 +131,7 @@ class Compactor:
             await self._purge(done)
             try:
                 for survey in self._chosen(await self._survey(everything)):
-                    await self._empty(survey.segment, done)
+                    await self._empty(survey, done)
             finally:
                 await _in_thread(self._end_target)
             await self._remove_doomed(done)
@@ -179,9 +184,9 @@ class Compactor:
         chosen = [survey for survey in surveys if survey.segment in merged or survey.dead_percent() >= self.percent]
         return sorted(chosen, key=lambda survey: survey.living)
 
-    async def _empty(self, segment: int, done: Compacted) -> None:
+    async def _empty(self, survey: _Survey, done: Compacted) -> None:
         """Move a segment's living records elsewhere, and let the file go later."""
-        position, damaged = 0, 0
+        segment, position, damaged = survey.segment, 0, 0
         while records := await self._records(segment, position):
             if self._ending.is_set():
                 return
@@ -197,6 +202,8 @@ class Compactor:
             done.damaged += damaged
         else:
             self._doomed[segment] = time.monotonic() + self._grace
+            done.emptied += 1
+            done.bytes += survey.size
 
     async def _records(self, segment: int, after: int) -> list[Record]:
         async def rule(tx: Transaction) -> list[Record]:
@@ -257,7 +264,7 @@ class Compactor:
             if await self._database.write(lambda tx, at=segment: _is_named(tx, at)):  # type: ignore[misc]
                 self._touched.add(segment)
                 continue
-            done.bytes += await self._bodies.remove(segment)
+            await self._bodies.remove(segment)
             done.removed += 1
 
 

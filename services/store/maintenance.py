@@ -45,7 +45,7 @@ class EmbeddedMaintenance:
     async def compact(self) -> Compacted:
         """Look at every segment now."""
         done = await self._compactor.run_once(everything=True)
-        return Compacted(done.removed, done.bytes)
+        return Compacted(done.emptied, done.bytes)
 
     async def backup(self, path: str) -> int:
         """Copy the store into a folder; its bytes. Raises INVALID_ARGUMENT, with the reason as `detail`."""

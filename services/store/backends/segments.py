@@ -249,11 +249,11 @@ class SegmentBodyStore:
         """Count a segment that was begun with `begin_segment` as closed, from now on."""
         self._appender.sealed[segment] = time.monotonic()
 
-    async def remove(self, segment: int) -> int:
-        """Delete a segment's file; returns its size."""
+    async def remove(self, segment: int) -> None:
+        """Delete a segment's file."""
         self._files.forget(segment)
         self._appender.sealed.pop(segment, None)
-        return await asyncio.to_thread(_unlink, self.store_path, segment)
+        await asyncio.to_thread(_unlink, self.store_path, segment)
 
     async def close(self) -> None:
         """Flush and close."""
@@ -277,12 +277,9 @@ def _prepare(store_path: str) -> int:
     return max(numbers, default=0)
 
 
-def _unlink(store_path: str, segment: int) -> int:
-    path = segment_path(store_path, segment)
-    size = os.path.getsize(path)
-    os.unlink(path)
+def _unlink(store_path: str, segment: int) -> None:
+    os.unlink(segment_path(store_path, segment))
     sync_folder(segment_folder(store_path))
-    return size
 
 
 def _pread(store_path: str, location: Location, offset: int, length: int, digest: bytes | None) -> bytes:

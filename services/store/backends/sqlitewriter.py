@@ -18,7 +18,11 @@ GROUP_SECONDS: Final = 0.02
 
 
 class _GroupLostError(Exception):
-    """SQLite ended the transaction by itself: nothing of the group is left."""
+    """SQLite ended the transaction by itself: nothing of the group is left. `cause` is what the rule then raised."""
+
+    def __init__(self, cause: BaseException | None) -> None:
+        super().__init__()
+        self.cause = cause
 
 
 class GroupCommit:
@@ -52,7 +56,7 @@ class GroupCommit:
             self._transaction.control("BEGIN IMMEDIATE")
             self._run_rules(waiting, done)
             self._commit()
-        except (apsw.Error, _GroupLostError) as error:
+        except Exception as error:  # whatever it is: nobody may wait in vain, and the thread must go on
             done = done or waiting[:GROUP_RULES]
             self._abandon(done, error)
         self._outcomes.post(done)
@@ -76,7 +80,7 @@ class GroupCommit:
         if job.reads:
             self._connection.pragma("query_only", 0)
         if not transaction.open:
-            raise _GroupLostError from job.error
+            raise _GroupLostError(job.error)
         if job.error is not None:
             transaction.control("ROLLBACK TO rule")
         transaction.control("RELEASE rule")
@@ -105,13 +109,15 @@ class GroupCommit:
                 self._transaction.control("ROLLBACK")
             except apsw.Error:
                 self._suspect = True
+        told = _told(error)
         for job in jobs:
-            job.error = _group_error(error, jobs)
+            job.error = StoreError(told.reason, told.metadata)  # one for each: a traceback belongs to one caller
 
 
-def _group_error(error: Exception, jobs: list[Job]) -> StoreError:
+def _told(error: Exception) -> StoreError:
+    """What the callers of a group hear of its failure."""
     if isinstance(error, apsw.Error):
         return storage_error(error)
-    causes = [job.error for job in jobs if isinstance(job.error, StoreError)]
-    last = causes[-1] if causes else StoreError(Reason.INTERNAL)
-    return StoreError(last.reason, last.metadata)
+    if isinstance(error, _GroupLostError) and isinstance(error.cause, StoreError):
+        return error.cause
+    return StoreError(Reason.INTERNAL, {"kind": type(error).__name__})

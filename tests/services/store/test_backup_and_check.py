@@ -12,7 +12,9 @@ import pytest
 
 from services.common.options import StoreOptions
 from services.common.segments import segment_path
+from services.store import check as checking
 from services.store.backends import Transaction
+from services.store.backends.segmentfile import Record, body_is_whole
 from services.store.backup import MANIFEST, BackupRefused, backup, restore
 from services.store.check import check, repair
 from services.store.embedded import EmbeddedStore, metadata_path
@@ -208,3 +210,29 @@ async def test_what_is_no_backup_is_not_restored(store: EmbeddedStore, tmp_path:
     (tmp_path / "backup" / MANIFEST).write_text('{"schema": 99}')
     with pytest.raises(SchemaTooNew):
         restore(str(tmp_path / "backup"), str(tmp_path / "restored"))
+
+
+async def test_a_body_that_is_moved_during_a_check_is_no_finding(
+    store: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account_id = await make_account(store.database)
+    for number in range(30):
+        await file_body(store.database, store.bodies, account_id, b"%d" % number * 2000)
+    for uid in (uid for uid in range(1, 31) if uid % 4):
+        await store.database.write(lambda tx, u=uid: expunge_row(tx, account_id, u, 0))  # type: ignore[misc]
+    store.compactor._grace = 0
+    loop = asyncio.get_running_loop()
+    real, calls = body_is_whole, 0
+
+    def compact_first(fd: int, record: Record) -> bool:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            return real(fd, record)
+        done = asyncio.run_coroutine_threadsafe(store.compactor.run_once(everything=True), loop).result(10)
+        assert done.moved > 0
+        return False
+
+    monkeypatch.setattr(checking, "body_is_whole", compact_first)
+    assert await asyncio.to_thread(lambda: list(check(path_of(store)))) == []
+    assert calls > 1
