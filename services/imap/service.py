@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from services.common.inflight import Inflight
 from services.imap.answers import Answers
@@ -13,7 +12,7 @@ from services.imap.mailboxes import Mailboxes
 from services.imap.searching import Searches
 
 if TYPE_CHECKING:
-    from services.common.domain import AccountId, BodyRef
+    from services.common.bodyreader import BodyReader
     from services.common.live import Live
     from services.common.login import Login
     from services.common.options import Configuration, ImapOptions
@@ -21,19 +20,6 @@ if TYPE_CHECKING:
 
 BODIES_SHARE = 4
 """One part in so many of `imap.cachebytes` is for bodies; the rest for columns, answers and mailboxes."""
-
-
-class Bodies(Protocol):
-    """What IMAP needs of `services.common.bodyreader.BodyReader`."""
-
-    def read_now(self, ref: BodyRef) -> bytes | None:
-        """The message if it can be had without waiting."""
-
-    async def read_many(self, account_id: AccountId, refs: Sequence[BodyRef]) -> Sequence[bytes]:
-        """Messages in order; they stay in the reader's cache for a while."""
-
-    def stream(self, account_id: AccountId, ref: BodyRef, offset: int = 0) -> AsyncIterator[bytes]:
-        """A message in chunks."""
 
 
 class ImapService:
@@ -56,7 +42,7 @@ class ImapService:
         self,
         store: Store,
         feed: ChangeFeed,
-        bodies: Bodies,
+        bodies: BodyReader,
         login: Login,
         configuration: Live[Configuration],
     ) -> None:
@@ -64,13 +50,13 @@ class ImapService:
         self.bodies = bodies
         self.login = login
         self.configuration = configuration
-        self.cache = Cache(self._cache_bytes(configuration.value))
+        self.cache = Cache(_cache_bytes(configuration.value))
         self.columns = ColumnReader(store, self.cache)
         self.mailboxes = Mailboxes(store, feed, self.cache, self.columns)
         self.answers = Answers(self.cache)
         self.searches = Searches(store, self.columns, self.cache)
         self.inflight = Inflight(lambda: self.options.inflightbytes)
-        configuration.subscribe(lambda value: self.cache.resize(self._cache_bytes(value)))
+        configuration.subscribe(lambda value: self.cache.resize(_cache_bytes(value)))
 
     @property
     def options(self) -> ImapOptions:
@@ -81,6 +67,11 @@ class ImapService:
         """Every session is gone: finish what runs in the background."""
         await self.mailboxes.close()
 
-    @staticmethod
-    def _cache_bytes(configuration: Configuration) -> int:
-        return configuration.imap.cachebytes * (BODIES_SHARE - 1) // BODIES_SHARE
+
+def body_bytes(configuration: Configuration) -> int:
+    """The part of `imap.cachebytes` that is for bodies."""
+    return configuration.imap.cachebytes // BODIES_SHARE
+
+
+def _cache_bytes(configuration: Configuration) -> int:
+    return configuration.imap.cachebytes - body_bytes(configuration)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from services.common.bodyreader import BodyReader
 from services.common.domain import INBOX, AccountId, AppendItem, BodyRef, MailboxDelta, MailboxId, Quota
 from services.common.listening import Listener
 from services.common.live import Live
@@ -18,7 +19,7 @@ from services.common.streamserver import StreamServer
 from services.common.telemetry import NO_OBSERVER
 from services.common.tls import ServerTls
 from services.imap.frontend import ImapFrontEnd
-from services.imap.service import Bodies, ImapService
+from services.imap.service import ImapService
 from services.store.backends.memory import open_memory
 from services.store.changes import ChangeHub
 from services.store.mailstore import MailStore
@@ -83,6 +84,13 @@ class StoreBodies:
             self._kept.update(zip(refs, bodies, strict=True))
         return bodies
 
+    async def read(self, account_id: AccountId, ref: BodyRef) -> bytes:
+        """See `BodyReader.read`."""
+        return (await self.read_many(account_id, [ref]))[0]
+
+    def close(self) -> None:
+        """See `BodyReader.close`."""
+
     async def stream(self, account_id: AccountId, ref: BodyRef, offset: int = 0) -> AsyncGenerator[bytes, None]:
         """See `BodyReader.stream`."""
         async for piece in self._store.stream_body(account_id, ref, offset):
@@ -142,7 +150,7 @@ def configuration(imap: ImapOptions, certificate: Certificate | None, plaintext:
 async def imap_service(
     store: Store,
     feed: ChangeFeed,
-    bodies: Bodies,
+    bodies: BodyReader,
     *,
     imap: ImapOptions | None = None,
     certificate: Certificate | None = None,
