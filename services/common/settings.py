@@ -11,7 +11,7 @@ from typing import Any, Final
 import yaml
 
 from services.common.values import BY_VARIABLE, PREFIX, TABLE, Row
-from services.common.yamlfile import YamlError, compose
+from services.common.yamlfile import YamlError, compose, explain
 
 RESERVED: Final = frozenset({"MAILKEEP_DATA", "MAILKEEP_CONFIG", "MAILKEEP_WORKER"})
 MAX_DEPTH: Final = 4
@@ -50,12 +50,17 @@ def from_file(path: str, *, required: bool) -> list[Setting]:
         return []
     if not isinstance(root, yaml.MappingNode):
         raise SettingsError(f"{path}: the file holds groups of options (`imap:` and so on)")
-    return list(_flatten(root, "", os.path.basename(path)))
+    try:
+        return list(_flatten(root, "", os.path.basename(path)))
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{path}: {explain(error)}") from None
 
 
 def _flatten(node: yaml.MappingNode, prefix: str, file: str) -> Iterator[Setting]:
     """`imap: {maxsessions: 5}` as `imap.maxsessions`; dotted keys are as good."""
     for key, value in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise yaml.MarkedYAMLError(problem="a name is a word", problem_mark=key.start_mark)
         name = f"{prefix}{key.value}"
         if isinstance(value, yaml.MappingNode) and name.count(".") < MAX_DEPTH:
             yield from _flatten(value, f"{name}.", file)

@@ -1,0 +1,193 @@
+"""Logins: remembered, forgotten, refused, delayed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from services.common.directory import DirectoryUnavailable, Entry, LoginRefusal, LoginRefused, Status
+from services.common.limits import CommandSlots, in_slot
+from services.common.live import Live
+from services.common.login import Login
+from services.common.options import DirectoryOptions
+from tests.support.people import PASSWORD, People
+from tests.support.recorder import Recorder
+
+ANNA = "anna@example.com"
+
+
+class Counting(People):
+    """People that count how often they are asked, and may be made to wait or to fail."""
+
+    def __init__(self) -> None:
+        super().__init__({ANNA: PASSWORD, "bert@example.com": PASSWORD})
+        self.statuses = {}
+        self.asked = 0
+        self.gate: asyncio.Event | None = None
+        self.away = False
+
+    async def authenticate(self, name: str, password: str) -> Entry:
+        """See `Directory.authenticate`."""
+        self.asked += 1
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.away:
+            raise DirectoryUnavailable("away")
+        return await super().authenticate(name, password)
+
+
+def made(**options: Any) -> tuple[Login, Counting, Recorder, Live[DirectoryOptions]]:
+    people, recorder = Counting(), Recorder()
+    live = Live(DirectoryOptions(**{"faildelay": 0, **options}))
+    return Login(people, live, recorder), people, recorder, live
+
+
+async def refused(login: Login, name: str, password: str) -> LoginRefusal:
+    with pytest.raises(LoginRefused) as caught:
+        await login.password("imap", name, password, "192.0.2.1")
+    assert caught.value.detail == ""
+    return caught.value.kind
+
+
+async def test_a_right_password_is_remembered() -> None:
+    login, people, recorder, _ = made()
+    assert login.cached("imap", ANNA, PASSWORD) is None
+    assert (await login.password("imap", ANNA, PASSWORD, "")).account == ANNA
+    remembered = login.cached("pop", ANNA, PASSWORD)
+    assert remembered is not None
+    assert remembered.account == ANNA
+    assert (await login.password("imap", ANNA, PASSWORD, "")).account == ANNA
+    assert people.asked == 1
+    assert recorder.logins == [("imap", "ok"), ("pop", "cached"), ("imap", "cached")]
+    assert recorder.caches == [("login", False), ("login", True), ("login", True)]
+
+
+async def test_only_the_same_name_and_password_are() -> None:
+    login, _, _, _ = made()
+    await login.password("imap", ANNA, PASSWORD, "")
+    for name, password in ((ANNA, PASSWORD + "x"), (ANNA[:-1], "m" + PASSWORD), ("bert@example.com", PASSWORD)):
+        assert login.cached("imap", name, password) is None
+
+
+async def test_a_wrong_password_is_not_remembered() -> None:
+    login, people, recorder, _ = made()
+    assert await refused(login, ANNA, "wrong") is LoginRefusal.CREDENTIALS
+    assert await refused(login, ANNA, "wrong") is LoginRefusal.CREDENTIALS
+    assert people.asked == 2
+    assert recorder.logins == [("imap", "credentials")] * 2
+
+
+async def test_nothing_is_remembered_over_a_change_of_the_directory() -> None:
+    login, people, _, _ = made()
+    await login.password("imap", ANNA, PASSWORD, "")
+    people.generation += 1
+    assert login.cached("imap", ANNA, PASSWORD) is None
+
+
+async def test_an_answer_that_a_change_overtook_is_not_remembered() -> None:
+    login, people, _, _ = made()
+    people.gate = asyncio.Event()
+    task = asyncio.create_task(login.password("imap", ANNA, PASSWORD, ""))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    people.generation += 1
+    people.gate.set()
+    await task
+    assert login.cached("imap", ANNA, PASSWORD) is None
+
+
+async def test_memory_ends_with_its_time_and_its_size() -> None:
+    login, _, _, live = made(authcachesize=1)
+    await login.password("imap", ANNA, PASSWORD, "")
+    await login.password("imap", "bert@example.com", PASSWORD, "")
+    assert login.cached("imap", ANNA, PASSWORD) is None
+    assert login.cached("imap", "bert@example.com", PASSWORD) is not None
+    live.replace(DirectoryOptions(authcachettl=0))
+    assert login.cached("imap", "bert@example.com", PASSWORD) is None
+
+
+async def test_equal_logins_at_the_same_time_are_checked_once() -> None:
+    login, people, _, _ = made()
+    people.gate = asyncio.Event()
+    tasks = [asyncio.create_task(login.password("imap", ANNA, PASSWORD, "")) for _ in range(20)]
+    await asyncio.sleep(0)
+    tasks[0].cancel()
+    await asyncio.sleep(0)
+    people.gate.set()
+    entries = await asyncio.gather(*tasks[1:])
+    assert people.asked == 1
+    assert {entry.account for entry in entries} == {ANNA}
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (Status.INACTIVE, LoginRefusal.INACTIVE),
+        (Status.DISABLED, LoginRefusal.INACTIVE),
+        (Status.HOLD, LoginRefusal.INACTIVE),
+        (Status.DELETED, LoginRefusal.CREDENTIALS),
+    ],
+)
+async def test_a_status_is_told_to_who_gave_the_right_password_only(status: Status, kind: LoginRefusal) -> None:
+    login, people, _, _ = made()
+    people.statuses = {ANNA: status}
+    assert await refused(login, ANNA, PASSWORD) is kind
+    assert await refused(login, ANNA, "wrong") is LoginRefusal.CREDENTIALS
+    assert login.cached("imap", ANNA, PASSWORD) is None
+
+
+async def test_a_delayed_refusal_holds_no_slot() -> None:
+    login, _, _, _ = made(faildelay=30)
+    slots = CommandSlots(lambda: 1)
+    task = asyncio.create_task(in_slot(slots, login.password("imap", ANNA, "wrong", "")))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not task.done()
+    assert slots.try_acquire()
+    slots.release()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert slots.running == 0
+
+
+async def test_a_directory_that_is_away_is_no_refusal() -> None:
+    login, people, recorder, _ = made(faildelay=30)
+    people.away = True
+    with pytest.raises(DirectoryUnavailable):
+        await login.password("imap", ANNA, PASSWORD, "")
+    assert recorder.logins == [("imap", "unavailable")]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "tls", "local", "answer"),
+    [
+        ("never", False, True, False),
+        ("never", True, False, True),
+        ("loopback", False, True, True),
+        ("loopback", False, False, False),
+        ("loopback", True, False, True),
+        ("always", False, False, True),
+    ],
+)
+async def test_where_passwords_may_cross_in_clear(allowed: str, tls: bool, local: bool, answer: bool) -> None:
+    login, _, _, _ = made(allowplaintext=allowed)
+    assert login.allows_plaintext(tls=tls, local=local) is answer
+
+
+async def test_slots_are_given_in_turn_and_survive_cancelled_waiters() -> None:
+    slots = CommandSlots(lambda: 1)
+    assert slots.try_acquire()
+    waiters = [asyncio.create_task(slots.acquire()) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert slots.waiting == 3
+    waiters[0].cancel()
+    slots.release()
+    waiters[1].cancel()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert waiters[2].done()
+    assert slots.running == 1
+    slots.release()
+    assert (slots.running, slots.waiting) == (0, 0)

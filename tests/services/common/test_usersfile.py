@@ -1,0 +1,226 @@
+"""The users file: reading, edits by several at once, changes taken up while running."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from services.common import usersdirectory
+from services.common.directory import (
+    AddressUnknown,
+    Delivery,
+    DirectoryUnavailable,
+    LoginRefusal,
+    LoginRefused,
+    Status,
+    parse_name,
+)
+from services.common.domain import Quota
+from services.common.live import Live
+from services.common.options import DirectoryOptions
+from services.common.passwords import PasswordChecker, hash_password, verify
+from services.common.sizes import format_size, parse_size
+from services.common.usersdirectory import UsersFileDirectory
+from services.common.usersfile import UsersFile, UsersFileError, parse_users
+
+HASH = hash_password("secret")
+
+
+@pytest.fixture
+def users(tmp_path: Path) -> UsersFile:
+    return UsersFile(tmp_path / "users.yaml")
+
+
+def directory(users: UsersFile, defaultdomain: str = "") -> UsersFileDirectory:
+    return UsersFileDirectory(Live(DirectoryOptions(usersfile=str(users.path), defaultdomain=defaultdomain)))
+
+
+def test_an_account_has_all_that_the_file_says() -> None:
+    text = f"""
+accounts:
+  Anna@Example.COM:
+    password: {HASH}
+    quota: 1G
+    messagequota: 1000
+    aliases: [info@example.com]
+    status: hold
+  bert:
+"""
+    users = parse_users(text)
+    anna = users.by_name["anna@example.com"]
+    assert anna.entry.quota == Quota(1 << 30, 1000)
+    assert (anna.entry.status, anna.entry.delivery) == (Status.HOLD, Delivery.DEFERRED)
+    assert users.by_alias["info@example.com"] is anna
+    assert users.by_name["bert"].entry.quota == Quota()
+    assert parse_users("") == parse_users("accounts:\n")
+
+
+def test_every_problem_of_the_file_is_told() -> None:
+    text = """
+accounts:
+  "a b@example.com": {}
+  anna@example.com: {password: hunter2, quota: much, colour: red}
+  ANNA@example.com: {aliases: [bert]}
+  bert: {status: gone, messagequota: -1}
+  "": {}
+  carl+x: {}
+  dora: {aliases: [emil]}
+  emil: 7
+"""
+    with pytest.raises(UsersFileError) as caught:
+        parse_users(text)
+    problems = "\n".join(caught.value.problems)
+    assert "hunter2" not in problems
+    for part in ("a b@example.com", "not an Argon2 hash", "'much'", "colour", "'gone'", "-1", "+: what", "mapping"):
+        assert part in problems
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["- x", "accounts: [a]", "people: {}", "accounts: {a: {}, a: {}}", "accounts: {a: {}, A: {}}", "{", "a: *b"],
+)
+def test_a_file_of_another_shape_is_refused(text: str) -> None:
+    with pytest.raises(UsersFileError):
+        parse_users(text)
+
+
+def test_an_alias_belongs_to_one_account() -> None:
+    with pytest.raises(UsersFileError, match="another account"):
+        parse_users("accounts: {a: {aliases: [x]}, b: {aliases: [x]}}")
+    with pytest.raises(UsersFileError, match="another account"):
+        parse_users("accounts: {a: {aliases: [b]}, b: {}}")
+
+
+def test_edits_keep_order_and_permissions(users: UsersFile) -> None:
+    users.add("zoe@example.com", "pw", quota=1 << 30, aliases=["z@example.com"])
+    users.add("anna@example.com")
+    assert stat.S_IMODE(users.path.stat().st_mode) == 0o600
+    os.chmod(users.path, 0o640)
+    users.set_password("ANNA@example.com", "new")
+    users.set_status("zoe@example.com", Status.DISABLED)
+    users.change("zoe@example.com", quota=None)
+    assert users.names() == ["zoe@example.com", "anna@example.com"]
+    assert stat.S_IMODE(users.path.stat().st_mode) == 0o640
+    found = users.users().by_name
+    assert verify(found["anna@example.com"].password, "new")
+    assert found["zoe@example.com"].entry.status is Status.DISABLED
+    assert found["zoe@example.com"].entry.quota == Quota()
+    users.remove("zoe@example.com")
+    assert users.names() == ["anna@example.com"]
+
+
+def test_edits_that_make_no_sense_change_nothing(users: UsersFile) -> None:
+    users.add("anna@example.com", aliases=["info@example.com"])
+    before = users.path.read_text()
+    edits: list[Callable[[], None]] = [
+        lambda: users.add("Anna@example.com"),
+        lambda: users.add("no name"),
+        lambda: users.add("bert", aliases=["info@example.com"]),
+        lambda: users.remove("nobody"),
+        lambda: users.change("anna@example.com", quota="much"),
+    ]
+    for edit in edits:
+        with pytest.raises(UsersFileError):
+            edit()
+    assert users.path.read_text() == before
+
+
+def test_edits_by_several_at_once_are_all_kept(users: UsersFile) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: UsersFile(users.path).add(f"user{number}@example.com"), range(40)))
+    assert sorted(users.names()) == sorted(f"user{number}@example.com" for number in range(40))
+
+
+async def test_names_are_compared_without_case_and_in_one_form(users: UsersFile) -> None:
+    users.add("anna@example.com", aliases=["jürgen@example.com"])
+    found = directory(users)
+    for name in ("Anna@EXAMPLE.com", " anna@example.com ", "anna@example.com.", "jürgen@Example.com"):
+        assert (await found.lookup(name)).account == "anna@example.com"
+    with pytest.raises(AddressUnknown):
+        await found.lookup("anna")
+    found.close()
+
+
+@pytest.mark.parametrize("written", ["anna", "anna@example.com"])
+async def test_the_default_domain_may_be_left_out_or_put_on(users: UsersFile, written: str) -> None:
+    users.add(written)
+    found = directory(users, "Example.com")
+    assert (await found.lookup("anna")).account == written
+    assert (await found.lookup("ANNA@example.com")).account == written
+    with pytest.raises(AddressUnknown):
+        await found.lookup("anna@other.example")
+    found.close()
+
+
+async def test_an_unknown_name_is_checked_like_a_known_one(users: UsersFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    users.add("anna@example.com", "secret")
+    users.add("nopassword@example.com")
+    found = directory(users)
+    checked: list[str] = []
+    real = PasswordChecker.verify
+
+    async def spy(self: PasswordChecker, stored: str, password: str) -> bool:
+        checked.append(stored)
+        return await real(self, stored, password)
+
+    monkeypatch.setattr(PasswordChecker, "verify", spy)
+    assert (await found.authenticate("anna@example.com", "secret")).account == "anna@example.com"
+    for name, password in (("anna@example.com", "wrong"), ("nobody", "secret"), ("nopassword@example.com", "")):
+        with pytest.raises(LoginRefused) as caught:
+            await found.authenticate(name, password)
+        assert caught.value.kind is LoginRefusal.CREDENTIALS
+    assert {stored.rpartition("$")[0].rpartition("$")[0] for stored in checked} == {"$argon2id$v=19$m=19456,t=2,p=1"}
+    assert len(checked) == 4
+    found.close()
+
+
+async def test_a_changed_file_is_taken_up_and_a_bad_one_is_not(
+    users: UsersFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usersdirectory, "CHECK_SECONDS", 0.0)
+    found = directory(users)
+    generation = found.generation
+    users.add("anna@example.com", "secret")
+    assert (await found.lookup("anna@example.com")).account == "anna@example.com"
+    assert found.generation > generation
+    users.path.write_text("accounts: {anna@example.com: {password: oops}}")
+    assert (await found.lookup("anna@example.com")).account == "anna@example.com"
+    users.path.write_text("accounts: {}")
+    with pytest.raises(AddressUnknown):
+        await found.lookup("anna@example.com")
+    found.close()
+
+
+async def test_too_many_waiting_passwords_are_a_failure_for_now() -> None:
+    checker = PasswordChecker(threads=1, max_waiting=2)
+    results = await asyncio.gather(*(checker.verify(HASH, "secret") for _ in range(5)), return_exceptions=True)
+    assert [result for result in results if not isinstance(result, BaseException)] == [True, True]
+    assert sum(isinstance(result, DirectoryUnavailable) for result in results) == 3
+    assert checker.waiting == 0
+    checker.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("A@B.C", "a@b.c"), ("a@b@c", "a@b@c"), ("plain", "plain"), ("x@", "x"), ("ÄÖ@Ü.de", "äö@ü.de")],
+)
+def test_names_fold(text: str, name: str) -> None:
+    assert str(parse_name(text)) == name
+
+
+@pytest.mark.parametrize(("text", "size"), [("1G", 1 << 30), ("10 kb", 10240), ("5", 5), ("2MiB", 2 << 20), ("0", 0)])
+def test_sizes(text: str, size: int) -> None:
+    assert parse_size(text) == size
+    assert parse_size(format_size(size)) == size
+
+
+@pytest.mark.parametrize("text", ["", "G", "-1", "1.5G", "1P", "1e3", "٣"])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(ValueError, match="size"):
+        parse_size(text)
