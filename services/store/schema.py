@@ -100,7 +100,7 @@ CREATE TABLE messages (
 CREATE INDEX messages_by_modseq ON messages (account_id, mailbox_id, modseq);
 CREATE INDEX messages_by_content ON messages (account_id, content_id);
 -- Bit 3 is \\Deleted: EXPUNGE must not cost what the mailbox holds.
-CREATE INDEX messages_deleted ON messages (account_id, mailbox_id, uid) WHERE (flags & 8) <> 0;
+CREATE INDEX messages_deleted ON messages (account_id, mailbox_id, flags) WHERE (flags & 8) <> 0;
 CREATE TABLE expunged (
     account_id {integer}, mailbox_id {integer}, uid {integer}, modseq {integer},
     PRIMARY KEY (account_id, mailbox_id, uid)

@@ -150,6 +150,16 @@ async def test_a_listing_is_never_an_old_one(store: Store, account: Account, inb
     await store.release_maildrop(account.account_id, first.lock)
     second = await store.open_maildrop(account.account_id)
     assert (list(first.uids), list(second.uids)) == ([1, 2], [1, 2, 3])
+    await store.commit_maildrop(account.account_id, second.lock, [2], [])
+    await fill(store, account, 1)
+    third = await store.open_maildrop(account.account_id)
+    assert list(third.uids) == [1, 3, 4]
+    wanted = Column.SIZE | Column.LOCATION
+    columns = await store.fetch_columns(account.account_id, inbox.mailbox_id, wanted)
+    assert (third.sizes, third.locations) == (columns.sizes, columns.locations)
+    await store.release_maildrop(account.account_id, third.lock)
+    await store.modify_flags(account.account_id, inbox.mailbox_id, [1], FlagChange(FlagOperation.ADD, SEEN))
+    assert list((await store.open_maildrop(account.account_id)).uids) == [1, 3, 4]
 
 
 @pytest.mark.rfc("1939", "6")

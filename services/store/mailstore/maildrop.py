@@ -31,7 +31,7 @@ _DONE: Final = 10_000
 _SELECT: Final = (
     f"SELECT m.uid, m.size, {messages.LOCATION} FROM messages m"
     " JOIN contents c ON c.account_id = m.account_id AND c.content_id = m.content_id"
-    " WHERE m.account_id = $1 AND m.mailbox_id = $2 ORDER BY m.uid"
+    " WHERE m.account_id = $1 AND m.mailbox_id = $2 AND m.uid >= $3 ORDER BY m.uid"
 )
 
 
@@ -46,15 +46,45 @@ class Listing:
 
 
 async def listing(tx: Transaction, account_id: AccountId, known: Listing | None) -> Listing:
-    """The maildrop as it is; `known` itself where nothing changed since."""
+    """The maildrop as it is; `known` itself where nothing changed since, and else brought up to date.
+
+    Places in it may be old ones: who reads a body is told where compaction has put it.
+    """
     status = (await messages.resolve(tx, account_id, INBOX)).status()
-    if known is not None and known.status.modseq == status.modseq:
+    if known is None:
+        return await _extended(tx, account_id, Listing(status, array("I"), array("Q"), []), 1)
+    if known.status.modseq == status.modseq:
         return known
-    rows: Any = await tx.fetch(_SELECT, account_id, status.mailbox_id)
+    gone = await messages.expunged_since(tx, account_id, status.mailbox_id, known.status.modseq)
+    kept = _without(known, set(gone)) if gone else known
+    left = Listing(status, kept.uids, kept.sizes, kept.locations)
+    return (
+        await _extended(tx, account_id, left, known.status.uidnext) if known.status.uidnext < status.uidnext else left
+    )
+
+
+def _without(known: Listing, gone: set[int]) -> Listing:
+    left = [place for place, uid in enumerate(known.uids) if uid not in gone]
+    return Listing(
+        known.status,
+        array("I", [known.uids[place] for place in left]),
+        array("Q", [known.sizes[place] for place in left]),
+        [known.locations[place] for place in left],
+    )
+
+
+async def _extended(tx: Transaction, account_id: AccountId, known: Listing, uid_from: int) -> Listing:
+    """With the messages from a UID on."""
+    rows: Any = await tx.fetch(_SELECT, account_id, known.status.mailbox_id, uid_from)
     if not rows:
-        return Listing(status, array("I"), array("Q"), [])
+        return known
     uids, sizes, *places = zip(*rows, strict=True)
-    return Listing(status, array("I", uids), array("Q", sizes), list(map(BodyRef, *places)))
+    return Listing(
+        known.status,
+        known.uids + array("I", uids),
+        known.sizes + array("Q", sizes),
+        [*known.locations, *map(BodyRef, *places)],
+    )
 
 
 async def commit(

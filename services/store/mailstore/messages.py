@@ -45,9 +45,14 @@ async def _delta(tx: Transaction, account_id: AccountId, found: Box, since: int)
     if found.modseq <= since:
         return MailboxDelta(account_id, since, found.status(), Rows(), array("I"))
     rows = await tx.fetch(_CHANGED, account_id, found.mailbox_id, since)
-    gone: Any = await tx.fetch(_EXPUNGED, account_id, found.mailbox_id, since)
-    expunged = array("I", sorted(uid for (uid,) in gone))
+    expunged = array("I", sorted(await expunged_since(tx, account_id, found.mailbox_id, since)))
     return MailboxDelta(account_id, since, found.status(), rows_of(sorted(rows)), expunged)
+
+
+async def expunged_since(tx: Transaction, account_id: AccountId, mailbox_id: MailboxId, since: int) -> list[int]:
+    """UIDs that went after a modification sequence, in no order."""
+    rows: Any = await tx.fetch(_EXPUNGED, account_id, mailbox_id, since)
+    return [uid for (uid,) in rows]
 
 
 async def sync_and_claim(

@@ -19,7 +19,7 @@ from services.common.errors import Reason, StoreError
 from services.common.mime.text import fold
 from services.store.backends import Database, Transaction, Value
 from services.store.mailstore.indexing import TextMaker
-from services.store.mailstore.messages import LOCATION
+from services.store.mailstore.messages import LOCATION, expunged_since
 from services.store.textindex import COLUMNS, State, TextIndex, Texts, storable
 
 KEPT_UIDS: Final = 4_000_000
@@ -202,7 +202,7 @@ async def _find(tx: Transaction, index: TextIndex, asked: _Asked) -> _Found:
         if answer is not None:
             found.uids[place].update(answer.uids)
             if answer.modseq < modseq:
-                found.uids[place].difference_update(await _expunged(tx, key, answer.modseq))
+                found.uids[place].difference_update(await expunged_since(tx, *key, answer.modseq))
         if asked.start(place) < uidnext:
             narrowing = None if messages <= SMALL else index.narrow(asked.account_id, each.needle, 4)
             for part in (None,) if narrowing is None else (narrowing, _UNINDEXED):
@@ -212,13 +212,6 @@ async def _find(tx: Transaction, index: TextIndex, asked: _Asked) -> _Found:
         rows_unmade: Any = await tx.fetch(_UNMADE, *key, first)
         found.unmade.extend((uid, BodyRef(*place)) for uid, *place in rows_unmade)
     return found
-
-
-async def _expunged(tx: Transaction, key: tuple[AccountId, MailboxId], since: int) -> list[int]:
-    rows: Any = await tx.fetch(
-        "SELECT uid FROM expunged WHERE account_id = $1 AND mailbox_id = $2 AND modseq > $3", *key, since
-    )
-    return [uid for (uid,) in rows]
 
 
 async def _matches(
