@@ -17,8 +17,11 @@ EXIT_CONFIGURATION = 78
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
-console = Console()
-errors = Console(stderr=True)
+_WIDE = 200
+"""Columns where the output goes to no terminal: a table in a file or a pipe is not cut."""
+
+console = Console(width=None if sys.stdout.isatty() else _WIDE)
+errors = Console(stderr=True, width=None if sys.stderr.isatty() else _WIDE)
 
 
 def show(as_json: bool, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
