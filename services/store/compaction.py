@@ -117,6 +117,9 @@ class Compactor:
             except (StoreError, OSError) as error:
                 _log.warning("compaction stopped: %s", _why(error))
                 self._surveyed = float("-inf")
+            except Exception:  # it is tried again; the store must not fill up because of one odd moment
+                _log.exception("compaction failed")
+                self._surveyed = float("-inf")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), INTERVAL_SECONDS)
 

@@ -80,7 +80,7 @@ class EmbeddedStore:
         """Finish what is queued and give the folder up."""
         self.compactor.end()
         if self._compaction is not None:
-            await self._compaction
+            await asyncio.wait([self._compaction])
         await self.bodies.close()
         await self.database.close()
         self._lock.release()
