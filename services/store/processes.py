@@ -41,6 +41,9 @@ class Processes:
         self._streams: dict[str, int] = {}
         self._attached: list[Attached] = []
 
+    def __len__(self) -> int:
+        return len(self._streams)
+
     def alive(self, process: str) -> bool:
         """Whether the process has a stream, so that its end will be noticed."""
         return process in self._streams

@@ -19,7 +19,7 @@ from services.common.options import StoreOptions
 from services.common.storeclient.channel import MAX_MESSAGE, Options
 from services.store.mailstore import MailStore
 from services.store.processes import Processes
-from services.store.servicers.desk import Desk, MaintenanceWork
+from services.store.servicers.desk import CommandObserver, Desk, MaintenanceWork
 from services.store.servicers.registration import TABLES, service_handlers
 from services.store.uploads import UploadRoom
 
@@ -94,13 +94,21 @@ class StoreServer:
         maintenance: MaintenanceWork,
         listeners: Listeners,
         largest: Callable[[], int],
+        observer: CommandObserver | None = None,
     ) -> None:
+        """`largest` gives the most octets of one message; `observer` is told of every call."""
         self._listeners = listeners
         tcp = listeners.tcp is not None
         # Not all at once, and after the connection was asked to go: the next stream is on a new one.
         age = CONNECTION_SECONDS * random.uniform(1.15, 1.3) if tcp else None  # noqa: S311
         self.desk = Desk(
-            rules, rules.hub, Processes(rules.release_owner), maintenance, UploadRoom(largest), stream_seconds=age
+            rules,
+            rules.hub,
+            Processes(rules.release_owner),
+            maintenance,
+            UploadRoom(largest),
+            observer=observer,
+            stream_seconds=age,
         )
         self._server = grpc.aio.server(
             options=[*SERVER_OPTIONS, *(_TCP_OPTIONS if tcp else [])], maximum_concurrent_rpcs=MAX_CALLS
@@ -110,6 +118,11 @@ class StoreServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self.port = 0
         """The TCP port that is listened on, 0 for none."""
+
+    @property
+    def socket(self) -> str:
+        """The path of the Unix socket."""
+        return self._listeners.socket
 
     async def start(self) -> None:
         """Listen and answer. Raises ListenError."""

@@ -5,7 +5,6 @@ The table of reasons and codes is `services.common.storeclient.status.CODES`, th
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import Any, NoReturn
 
@@ -22,18 +21,18 @@ ServicerContext = grpc.aio.ServicerContext[Any, Any]
 def refusal(method: str, error: BaseException) -> StoreError:
     """What a caller may know of a failure of `method`; what it may not is logged here."""
     if isinstance(error, StoreError):
-        return error
+        if error.reason is not Reason.INTERNAL:
+            return error
+        _log.error("%s failed: %s", method, dict(error.metadata))
+        return StoreError(Reason.INTERNAL)
     if isinstance(error, TimeoutError):
         return StoreError(Reason.DEADLINE_EXCEEDED)
     _log.error("%s failed", method, exc_info=error)
     return StoreError(Reason.INTERNAL)
 
 
-async def abort(context: ServicerContext, method: str, error: BaseException) -> NoReturn:
-    """End a call of its own with the failure. A call that its caller gave up is not one."""
-    if isinstance(error, (asyncio.CancelledError, grpc.aio.AbortError)):
-        raise error
-    refused = refusal(method, error)
+async def abort(context: ServicerContext, refused: StoreError) -> NoReturn:
+    """End a call of its own with the refusal."""
     details = (DETAILS_KEY, status_of(refused).SerializeToString())
     await context.abort(CODES[refused.reason], refused.reason.name, (details,))
     raise AssertionError("abort returned")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
+# gRPC's library says on standard error what is told better elsewhere; it reads this when it is imported.
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+
 from services.common.options import Configuration
 from services.common.storeclient.channel import Target, metadata_of, open_channel, process_name, target_of
 from services.common.storeclient.client import StoreClient

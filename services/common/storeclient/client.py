@@ -41,6 +41,7 @@ from services.common.domain import (
     TextKey,
 )
 from services.common.errors import Reason, StoreError
+from services.common.options import Configuration
 from services.common.storeclient import values
 from services.common.storeclient.attach import Attachment
 from services.common.storeclient.connection import LONG_SECONDS, SECONDS, Connection, Patience
@@ -77,6 +78,10 @@ class StoreClient:
     async def wait_ready(self, seconds: float) -> None:
         """Wait for the store. Raises UNAVAILABLE."""
         await self._connection.wait_ready(seconds)
+
+    def reconfigure(self, configuration: Configuration) -> None:
+        """Take up the options that are live (`store.storewait`)."""
+        self._connection.storewait = configuration.store.storewait
 
     async def close(self) -> None:
         """End streams and background work."""

@@ -79,6 +79,7 @@ class Lane:
         self._channel = channel
         self._metadata = metadata
         self._up = asyncio.Event()
+        self._closed = False
         self.exchange: Exchange | None = None
         """The stream that calls go over now; None while there is none."""
 
@@ -87,10 +88,17 @@ class Lane:
         try:
             async with asyncio.timeout(patience.left):
                 while self.exchange is None:
+                    if self._closed:
+                        raise StoreError(Reason.UNAVAILABLE)
                     await self._up.wait()
         except TimeoutError:
             raise StoreError(Reason.UNAVAILABLE) from None
         return self.exchange
+
+    def close(self) -> None:
+        """Whoever waits for the stream waits no longer."""
+        self._closed = True
+        self._up.set()
 
     async def carry(self) -> bool:
         """Open a stream and use it until it is lost; False where it could not be opened."""
@@ -144,6 +152,8 @@ class Connection:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._point.close()
+        self._bulk.close()
         await self.channel.close()
 
     async def parts(self, name: str, request: Message, settled: Reason | None = None) -> list[Any]:

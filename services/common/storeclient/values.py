@@ -223,7 +223,8 @@ def read_body_refs(message: messages_pb2.BodyRefs) -> list[BodyRef]:
     octets = message.digests
     digests = [octets[at : at + DIGEST_SIZE] for at in range(0, len(octets), DIGEST_SIZE)]
     prefixes = message.prefixes or (b"",) * len(lengths)
-    if not len(digests) == len(segments) == len(offsets) == len(prefixes) == len(lengths):
+    count = len(lengths)
+    if not (len(octets) == DIGEST_SIZE * count and len(segments) == len(offsets) == len(prefixes) == count):
         raise StoreError(Reason.INVALID_ARGUMENT)
     return list(map(BodyRef, digests, lengths, segments, offsets, prefixes))
 

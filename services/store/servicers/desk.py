@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any, Protocol
 
 from services.common.domain import AccountId, Maildrop
+from services.common.errors import Reason, StoreError
 from services.common.store import Store
 from services.common.storeclient.maintenance import Compacted, Finding
 from services.store.changes import ChangeHub
@@ -38,6 +40,13 @@ class MaintenanceWork(Protocol):
         """Write a consistent copy; its bytes. Raises INVALID_ARGUMENT for a path that cannot be used."""
 
 
+class CommandObserver(Protocol):
+    """The part of `telemetry.Observer` that is told of calls."""
+
+    def command(self, service: str, name: str, result: str, seconds: float) -> None:
+        """A call was answered: `result` ok, no (refused) or error."""
+
+
 @dataclass(slots=True)
 class Desk:
     """One for each server. `draining` is set when the server is to stop: long streams then end by themselves."""
@@ -47,9 +56,16 @@ class Desk:
     processes: Processes
     maintenance: MaintenanceWork
     uploads: UploadRoom
+    observer: CommandObserver | None = None
     stream_seconds: float | None = None
     """Seconds after which a long stream ends, so that its caller finds new replicas; None: never."""
     draining: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def observe(self, method: str, started: float, refused: StoreError | None = None) -> None:
+        """A call that began at `started` (perf_counter) is over."""
+        if self.observer is not None:
+            result = "ok" if refused is None else "error" if refused.reason is Reason.INTERNAL else "no"
+            self.observer.command("store", method, result, perf_counter() - started)
 
     async def until_over(self, listening: Coroutine[Any, Any, None], *others: asyncio.Task[None]) -> None:
         """Run a long stream's `listening` until it or one of the others ends, the server drains, or its time is over.

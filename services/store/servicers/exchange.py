@@ -15,6 +15,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any, Final
 
 from google.protobuf.message import Message
@@ -25,11 +26,11 @@ from services.common.storeclient import frames
 from services.common.storeclient.channel import MAX_MESSAGE
 from services.common.storeclient.exchange import FRAME_BYTES
 from services.common.storeclient.status import status_of
-from services.store import status
 from services.store.servicers import accounts, bodies, delivery, mailboxes, maildrop, messages
 from services.store.servicers.caller import Caller
 from services.store.servicers.desk import Desk
 from services.store.servicers.method import Handler, Handlers, Link
+from services.store.status import refusal
 
 WINDOW: Final = 1_024
 OUTBOX_BYTES: Final = 4 << 20
@@ -141,10 +142,11 @@ class _Calls:
                 self._running[number][0].cancel()
         now = self._loop.time()
         for call in frame.calls:
-            if call.id in self._running or not call.timeout_ms:
+            field = call.WhichOneof("request") or ""
+            if call.id in self._running or not call.timeout_ms or field not in EXCHANGED:
                 self._refuse(call.id, StoreError(Reason.INVALID_ARGUMENT))
                 continue
-            task = self._loop.create_task(self._run(call))
+            task = self._loop.create_task(self._run(call, field))
             self._running[call.id] = (task, now + call.timeout_ms / 1000)
         if len(self._running) >= WINDOW:
             self._free.clear()
@@ -170,20 +172,20 @@ class _Calls:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, call: exchange_pb2.Call) -> None:
-        field = call.WhichOneof("request")
+    async def _run(self, call: exchange_pb2.Call, field: str) -> None:
+        method, started = EXCHANGED[field], perf_counter()
         try:
-            method = EXCHANGED.get(field or "")
-            if method is None or field is None:
-                raise StoreError(Reason.INVALID_ARGUMENT)
             self._caller.check(method.name)
             replies: Any = method.handler(self._desk, getattr(call, field), self._caller)
             if method.streamed:
                 await self._stream(call.id, field, replies)
             else:
                 self._answer(call.id, field, await replies)
+            self._desk.observe(method.name, started)
         except Exception as error:
-            self._refuse(call.id, status.refusal(field or "exchange", error))
+            refused = refusal(method.name, error)
+            self._desk.observe(method.name, started, refused)
+            self._refuse(call.id, refused)
         finally:
             del self._running[call.id]
             self._free.set()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager
+from time import perf_counter
 from typing import Any, Final, Generic, TypeVar
 
 import grpc
@@ -33,10 +35,10 @@ from services.store.servicers import (
     messages,
     sessions,
 )
-from services.store.servicers.caller import caller_of
+from services.store.servicers.caller import Caller, caller_of
 from services.store.servicers.desk import Desk
 from services.store.servicers.method import Handler, requests
-from services.store.status import ServicerContext, abort
+from services.store.status import ServicerContext, abort, refusal
 
 Request = TypeVar("Request")
 Reply = TypeVar("Reply")
@@ -89,54 +91,51 @@ def _method_handler(desk: Desk, method: Any, handler: Handler) -> Any:
     )
 
 
+@asynccontextmanager
+async def _served(desk: Desk, name: str, context: ServicerContext) -> AsyncIterator[Caller]:
+    """The caller of a call, checked; a failure inside is told to it."""
+    started = perf_counter()
+    try:
+        caller = caller_of(context)
+        caller.check(name)
+        yield caller
+        desk.observe(name, started)
+    except Exception as error:
+        refused = refusal(name, error)
+        desk.observe(name, started, refused)
+        await abort(context, refused)
+
+
 def _one_reply(desk: Desk, name: str, handler: Any) -> Handler:
     async def behave(request: Any, context: ServicerContext) -> Any:
-        try:
-            caller = caller_of(context)
-            caller.check(name)
+        async with _served(desk, name, context) as caller:
             return await handler(desk, request, caller)
-        except BaseException as error:
-            return await abort(context, name, error)
 
     return behave
 
 
 def _replies(desk: Desk, name: str, handler: Any) -> Handler:
     async def behave(request: Any, context: ServicerContext) -> AsyncIterator[Any]:
-        try:
-            caller = caller_of(context)
-            caller.check(name)
-            async for reply in handler(desk, request, caller):
+        async with _served(desk, name, context) as caller, aclosing(handler(desk, request, caller)) as replies:
+            async for reply in replies:
                 yield reply
-        except GeneratorExit:
-            raise
-        except BaseException as error:
-            await abort(context, name, error)
-
-    return behave
-
-
-def _both_ways(desk: Desk, name: str, handler: Any) -> Handler:
-    async def behave(_: AsyncIterator[Any], context: ServicerContext) -> None:
-        try:
-            caller = caller_of(context)
-            caller.check(name)
-            await context.send_initial_metadata(((GREETING_KEY, "1"),))
-            await handler(desk, _Link[Any, Any](context), caller)
-        except BaseException as error:
-            await abort(context, name, error)
 
     return behave
 
 
 def _many_requests(desk: Desk, name: str, handler: Any) -> Handler:
     async def behave(_: AsyncIterator[Any], context: ServicerContext) -> Any:
-        try:
-            caller = caller_of(context)
-            caller.check(name)
+        async with _served(desk, name, context) as caller:
             return await handler(desk, requests(_Link[Any, Any](context)), caller)
-        except BaseException as error:
-            return await abort(context, name, error)
+
+    return behave
+
+
+def _both_ways(desk: Desk, name: str, handler: Any) -> Handler:
+    async def behave(_: AsyncIterator[Any], context: ServicerContext) -> None:
+        async with _served(desk, name, context) as caller:
+            await context.send_initial_metadata(((GREETING_KEY, "1"),))
+            await handler(desk, _Link[Any, Any](context), caller)
 
     return behave
 
