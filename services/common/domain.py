@@ -282,7 +282,7 @@ class Maildrop:
     status: MailboxStatus
     uids: array[int]
     sizes: array[int]
-    locations: list[BodyRef]
+    locations: Sequence[BodyRef]
 
 
 class TextField(Enum):

@@ -6,6 +6,7 @@ The UPDATE state has none of its own: QUIT runs it to its end and the connection
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -81,7 +82,7 @@ class Transaction:
     uidvalidity: int
     uids: array[int]
     sizes: array[int]
-    locations: list[BodyRef]
+    locations: Sequence[BodyRef]
     octets: int
     deleted: set[int] = field(default_factory=set)
     retrieved: set[int] = field(default_factory=set)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import Final, overload
+from typing import overload
 
 from mailproto.store.v1 import messages_pb2
 from services.common.domain import BodyRef
@@ -27,7 +27,7 @@ class _Part:
         self._segments: array[int] = read_numbers(message.segments)
         self._offsets: array[int] = read_numbers(message.offsets)
         self._prefixes = message.prefixes if len(message.prefixes) else None
-        self.size: Final = size = len(self._lengths)
+        self.size = size = len(self._lengths)
         if not (
             len(self._digests) == DIGEST_SIZE * size
             and len(self._segments) == len(self._offsets) == size
