@@ -47,6 +47,7 @@ from services.common.storeclient.attach import Attachment
 from services.common.storeclient.connection import LONG_SECONDS, SECONDS, Connection, Patience
 from services.common.storeclient.feed import Feed
 from services.common.storeclient.maintenance import Maintenance
+from services.common.storeclient.packedrefs import PackedRefs
 from services.common.storeclient.transfers import Transfers
 
 SMALL: Final = 256 << 10
@@ -318,15 +319,12 @@ class StoreClient:
             if not isinstance(error, StoreError) or error.reason is not Reason.MAILDROP_IN_USE:
                 self._release_later(account_id, lock)
             raise
-        drop = Maildrop(
-            lock, values.read_mailbox(first.mailbox), values.read_uids(first.uids), values.read_numbers(first.sizes),
-            values.read_body_refs(first.locations),
-        )  # fmt: skip
-        for part in rest:
-            drop.uids.extend(values.read_uids(part.uids))
-            drop.sizes.extend(values.read_numbers(part.sizes))
-            drop.locations.extend(values.read_body_refs(part.locations))
-        return drop
+        uids, sizes, locations = array("I"), array("Q"), PackedRefs()
+        for part in (first, *rest):
+            uids.extend(values.read_uids(part.uids))
+            sizes.extend(values.read_numbers(part.sizes))
+            locations.add(part.locations)
+        return Maildrop(lock, values.read_mailbox(first.mailbox), uids, sizes, locations)
 
     def _release_later(self, account_id: AccountId, lock: str) -> None:
         """The caller went while the lock was on its way: nobody else can give it up."""
