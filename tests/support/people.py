@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from services.common.directory import AddressUnknown, Entry, LoginRefusal, LoginRefused, Status, parse_name
 
-PASSWORD = "correct horse"  # noqa: S105
+PASSWORD = "correct horse"
 
 
 @dataclass(slots=True)
