@@ -18,6 +18,20 @@ async def find(tx: Transaction, name: str) -> Account | None:
     return None if row is None else _account(row)
 
 
+async def get(tx: Transaction, account_id: AccountId) -> Account:
+    """The account of that id. Raises ACCOUNT_NOT_FOUND."""
+    row = await tx.fetch_row(f"SELECT {_COLUMNS} FROM accounts WHERE account_id = $1", account_id)
+    if row is None:
+        raise StoreError(Reason.ACCOUNT_NOT_FOUND)
+    return _account(row)
+
+
+def has_room(account: Account, size: int, messages: int, quota: Quota) -> bool:
+    """Whether the account may take that much more."""
+    fits = account.used_bytes + size <= _limit(quota.max_bytes)
+    return fits and account.used_messages + messages <= _limit(quota.max_messages)
+
+
 async def page(tx: Transaction, after: str, size: int) -> list[Account]:
     """Accounts by name that come after one."""
     rows = await tx.fetch(f"SELECT {_COLUMNS} FROM accounts WHERE name > $1 ORDER BY name LIMIT $2", after, size)

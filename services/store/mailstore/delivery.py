@@ -33,7 +33,7 @@ async def deliver(
     results: list[Delivered] = []
     changes: list[Change] = []
     for place, recipient in recipients:
-        own = Ticket(f"{ticket.request_id}/{place}", ticket.now)
+        own = Ticket(_own_id(ticket, place), ticket.now)
         try:
             outcome = await _deliver_one(tx, recipient, filed, own, watched)
         except StoreError as error:
@@ -43,6 +43,22 @@ async def deliver(
         results.append(outcome.result)
         changes.extend(outcome.changes)
     return Outcome(results, changes)
+
+
+async def hopeless(tx: Transaction, recipients: Sequence[Recipient], size: int, ticket: Ticket) -> bool:
+    """Whether no recipient has room: a large message that is sent again and again is then not written each time."""
+    for place, recipient in enumerate(recipients):
+        found = await account.find(tx, recipient.account)
+        if found is None or account.has_room(found, len(recipient.prefix) + size, 1, recipient.quota):
+            return False
+        if await requests.recall(tx, found.account_id, _own_id(ticket, place)) is not None:
+            return False
+    return True
+
+
+def _own_id(ticket: Ticket, place: int) -> str:
+    """The request id of one recipient."""
+    return f"{ticket.request_id}/{place}"
 
 
 async def _deliver_one(

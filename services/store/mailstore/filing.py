@@ -66,6 +66,17 @@ async def append(
     return Outcome(result, [change(account_id, target, previous, changed=changed)])
 
 
+async def foresee(
+    tx: Transaction, account_id: AccountId, mailbox: str, items: Sequence[AppendItem], quota: Quota, ticket: Ticket
+) -> None:
+    """Raise what `append` would raise for lack of room or of the mailbox, before bodies are written for nothing."""
+    if await requests.recall(tx, account_id, ticket.request_id) is None:
+        await messages.resolve(tx, account_id, mailbox)
+        holder = await account.get(tx, account_id)
+        if not account.has_room(holder, sum(len(item.body) for item in items), len(items), quota):
+            raise StoreError(Reason.OVER_QUOTA)
+
+
 async def _mask(tx: Transaction, account_id: AccountId, target: Box, item: AppendItem) -> int:
     if item.system & ~SYSTEM_MASK:
         raise StoreError(Reason.INVALID_ARGUMENT)

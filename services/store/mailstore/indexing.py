@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import Final, cast
 
 from services.common.domain import AccountId, BodyRef
-from services.common.errors import Reason, StoreError
+from services.common.errors import StoreError
 from services.common.mime.text import search_text
 from services.store import textindex
 from services.store.backends import Database, Transaction
@@ -89,7 +89,15 @@ class TextMaker:
 
 
 def _texts_of_all(messages: Sequence[bytes | None]) -> list[Texts | None]:
-    return [None if message is None else textindex.texts_of(search_text(message)) for message in messages]
+    return [None if message is None else _texts(message) for message in messages]
+
+
+def _texts(message: bytes) -> Texts | None:
+    try:
+        return textindex.texts_of(search_text(message))
+    except Exception as error:  # one message that trips us must not keep all others from being found
+        _log.error("a message's text could not be made: %s", type(error).__name__)
+        return None
 
 
 class Indexer:
@@ -114,12 +122,10 @@ class Indexer:
                 while await self._when_quiet():
                     pass
             except StoreError as error:
-                if error.reason is Reason.UNAVAILABLE:
-                    return
                 _log.warning("search texts could not be made: %s", error.reason.name)
                 await asyncio.sleep(_RETRY_SECONDS)
-                continue
-            await self._poked.wait()
+            else:
+                await self._poked.wait()
 
     async def _when_quiet(self) -> bool:
         waited = 0.0

@@ -67,6 +67,8 @@ _log = logging.getLogger(__name__)
 MAX_PAGE: Final = 10_000
 INLINE_BYTES: Final = 256 * 1024
 """Messages up to this size are analysed in the event loop: a thread costs more than the work."""
+FORESEEN_BYTES: Final = 64 * 1024
+"""From this size on it is looked whether there is room before a body is written: a read costs less."""
 RECIPIENTS_AT_ONCE: Final = 100
 """Recipients of one transaction: a delivery to thousands must not hold up the others."""
 SWEEP_SECONDS: Final = 30.0
@@ -249,6 +251,8 @@ class MailStore:
             raise StoreError(Reason.INVALID_ARGUMENT)
         for item in items:
             self._check_size(len(item.body))
+        if sum(len(item.body) for item in items) >= FORESEEN_BYTES:
+            await self._database.read(lambda tx: filing.foresee(tx, account_id, mailbox, items, quota, ticket))
         filed = [(item, each) for item, each in zip(items, await self._file_all(items), strict=True)]
         result = await self._write(lambda tx: filing.append(tx, account_id, mailbox, filed, quota, ticket))
         self._indexer.poke()
@@ -299,7 +303,13 @@ class MailStore:
     async def deliver(self, recipients: Sequence[Recipient], body: bytes, *, request_id: str) -> Sequence[Delivered]:
         """One outcome for each recipient in order; the body is stored once."""
         ticket = self._ticket(request_id)
-        self._check_size(len(body) + max((len(each.prefix) for each in recipients), default=0))
+        if not recipients:
+            raise StoreError(Reason.INVALID_ARGUMENT)
+        self._check_size(len(body) + max(len(each.prefix) for each in recipients))
+        if len(body) >= FORESEEN_BYTES and await self._database.read(
+            lambda tx: delivery.hopeless(tx, recipients, len(body), ticket)
+        ):
+            return [Delivered(Reason.OVER_QUOTA.name)] * len(recipients)
         filed = await self._file(body)
         placed = list(enumerate(recipients))
         results: list[Delivered] = []

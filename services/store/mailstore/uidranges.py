@@ -46,6 +46,8 @@ async def select(tx: Transaction, sql: str, key: tuple[Value, ...], uids: Sequen
     """
     if uids is None:
         return list(await tx.fetch(f"{sql} ORDER BY m.uid", *key))
+    if isinstance(uids, range) and uids.step == 1:
+        return await _select_ranges(tx, sql, key, [(max(uids.start, 1), min(uids.stop - 1, MAX_UID))])
     wanted = ordered(uids)
     cover = ranges(wanted, _GAP)
     if len(cover) <= _FEW:

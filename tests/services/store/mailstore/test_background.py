@@ -1,0 +1,88 @@
+"""What the store does by itself: texts are made, leavings cleared, across restarts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from services.common.domain import AppendItem, Recipient, TextField, TextKey
+from services.common.mime.text import SearchText, search_text
+from services.store.backends import Database, Transaction
+from services.store.embedded import EmbeddedStore
+from services.store.mailstore import MailStore, indexing
+from tests.support.stores import FREE, OPTIONS, mail, request
+
+
+@asynccontextmanager
+async def running(folder: Path) -> AsyncIterator[tuple[MailStore, Database]]:
+    """A store with its background work under way."""
+    engine = await EmbeddedStore.open(str(folder), OPTIONS)
+    store = MailStore(engine.database, engine.bodies, OPTIONS)
+    store.start()
+    try:
+        yield store, engine.database
+    finally:
+        await store.close()
+        await engine.close()
+
+
+async def rows_come_to(database: Database, table: str, count: int) -> None:
+    """Wait until a table has so many rows."""
+
+    async def rule(tx: Transaction) -> object:
+        return (await tx.fetch(f"SELECT count(*) FROM {table}"))[0][0]
+
+    for _ in range(1000):
+        if await database.read(rule) == count:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"{table} never came to {count} rows")
+
+
+async def test_texts_are_made_and_dropped(tmp_path: Path) -> None:
+    async with running(tmp_path) as (store, database):
+        await store.deliver([Recipient("a@example.org")] * 3, mail(), request_id=request())
+        await rows_come_to(database, "text_queue", 0)
+        await rows_come_to(database, "texts", 3)
+        await store.delete_account("a@example.org")
+        for table in ("texts", "text_queue", "contents", "messages", "requests"):
+            await rows_come_to(database, table, 0)
+
+
+async def test_what_was_left_undone_is_done_after_a_restart(tmp_path: Path) -> None:
+    engine = await EmbeddedStore.open(str(tmp_path), OPTIONS)
+    store = MailStore(engine.database, engine.bodies, OPTIONS)
+    account = await store.open_account("a@example.org")
+    await store.create_mailbox(account.account_id, "Old")
+    items = [AppendItem(mail())] * 2
+    await store.append(account.account_id, "Old", items, FREE, request_id=request())
+    await store.append(account.account_id, "INBOX", items, FREE, request_id=request())
+    await store.delete_mailbox(account.account_id, "Old")
+    await store.close()
+    await engine.close()
+    async with running(tmp_path) as (_, database):
+        await rows_come_to(database, "messages", 2)
+        await rows_come_to(database, "contents", 2)
+        await rows_come_to(database, "text_queue", 0)
+        await rows_come_to(database, "texts", 2)
+
+
+async def test_a_message_that_trips_the_reader_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def tripping(body: bytes) -> SearchText:
+        if b"Subject: trap" in body:
+            raise ValueError
+        return search_text(body)
+
+    monkeypatch.setattr(indexing, "search_text", tripping)
+    async with running(tmp_path) as (store, database):
+        for subject in ("trap", "other"):
+            [result] = await store.deliver([Recipient("a@example.org")], mail(subject), request_id=request())
+        await rows_come_to(database, "texts", 1)
+        account = await store.open_account("a@example.org")
+        keys = [TextKey(TextField.TEXT, "some text")]
+        [answer] = await store.search_text(account.account_id, result.mailbox_id, keys)
+        assert list(answer) == [2]
