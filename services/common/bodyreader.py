@@ -146,14 +146,18 @@ class GrpcBodyReader:
             wanted = [_bare(refs[place]) for place in missing]
             bodies = await self._source.read_bodies(account_id, wanted)
             for place, body in zip(missing, bodies, strict=True):
-                self._cache.put(refs[place].digest, body)
-                found[place] = refs[place].prefix + body
+                found[place] = self.keep(refs[place], body)
         return found  # type: ignore[return-value]
+
+    def keep(self, ref: BodyRef, body: bytes) -> bytes:
+        """Put a body that was waited for into the cache; returns the message."""
+        self._cache.put(ref.digest, body)
+        return ref.prefix + body
 
     async def stream(self, account_id: AccountId, ref: BodyRef, offset: int = 0) -> AsyncGenerator[bytes, None]:
         """One message in chunks."""
-        message = self.read_now(ref)
-        if message is not None:
+        if ref.length <= AT_ONCE:
+            message = await self.read(account_id, ref)
             yield message[offset:] if offset else message
             return
         async for chunk in self._source.stream_body(account_id, ref, offset):
@@ -204,7 +208,7 @@ class LocalBodyReader:
             loop = asyncio.get_running_loop()
             bodies = await loop.run_in_executor(self._threads, self._files.read, [refs[place] for place in cold])
             for place, body in zip(cold, bodies, strict=True):
-                found[place] = None if body is None else refs[place].prefix + body
+                found[place] = None if body is None else self._remote.keep(refs[place], body)
         missing = [place for place, message in enumerate(found) if message is None]
         return await self._remote.fill(account_id, refs, found, missing)
 
