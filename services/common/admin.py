@@ -50,17 +50,19 @@ class AdminOptions:
 
 
 class Health:
-    """Whether the process can serve: named checks, and whether it is on its way out."""
+    """Whether the process can serve: named checks, and whether it is on its way up or out."""
 
     def __init__(self) -> None:
         self.checks: dict[str, Check] = {}
+        self.starting = False
         self.draining = False
 
     async def failing(self) -> list[str]:
         """Names of what is not well, sorted by when they were added; empty when ready."""
         results = await asyncio.gather(*(self._ask(check) for check in self.checks.values()))
         names = [name for name, result in zip(self.checks, results, strict=True) if not result]
-        return ["draining", *names] if self.draining else names
+        phases = {"starting": self.starting, "draining": self.draining}
+        return [*(phase for phase, now in phases.items() if now), *names]
 
     async def _ask(self, check: Check) -> bool:
         try:

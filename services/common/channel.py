@@ -212,7 +212,8 @@ class Channel(Protocol):
         transport: WriteTransport | None = None
         try:
             transport = cast("WriteTransport | None", await self._start_tls())
-        except (OSError, ssl.SSLError, CertificateUnavailable):
+        except (OSError, ssl.SSLError, CertificateUnavailable, RuntimeError):
+            # RuntimeError: the client was gone before the handshake could begin.
             self._transport.abort()
         self._task = None
         if transport is None or self._state & LOST:

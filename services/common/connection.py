@@ -48,6 +48,11 @@ class Clock(IntEnum):
     DATA = 2
 
 
+# Names of the module are found faster than members of an enum, on a path that every command takes.
+IDLE: Final = Clock.IDLE
+DATA: Final = Clock.DATA
+
+
 class Farewell(Enum):
     """Why the server ends the session by itself."""
 
@@ -225,7 +230,7 @@ class Connection(Channel):
         if turned_away is None:
             self._welcomed = True
             self.write(self.greeting())
-        else:
+        elif not transport.is_closing():
             self.write(self.server.refusals[turned_away])
             self._close(linger=True)
 
@@ -238,8 +243,8 @@ class Connection(Channel):
         if state & (CLOSING | SHAKING):
             self._set_aside(data)
             return
-        if self._clock is Clock.DATA:
-            self._deadline = self.server.wheel.now + self.server.patience[Clock.DATA]
+        if self._clock is DATA:
+            self._deadline = self.server.wheel.now + self.server.patience[DATA]
         self.feed(data)
         if state:
             self._pause_reading()
@@ -290,8 +295,10 @@ class Connection(Channel):
             if not share:
                 self._rest()
                 return
-        self._leave_if_possible()
-        self._resume_reading()
+        if self._goodbye is not None or self._eof:
+            self._leave_if_possible()
+        if not self._reading:
+            self._resume_reading()
 
     async def _run(self, answer: Coroutine[Any, Any, bytes], started: float) -> None:
         reply = b""
@@ -312,17 +319,18 @@ class Connection(Channel):
             self._pump()
 
     def _answered(self, reply: bytes, started: float) -> None:
-        self.write(reply)
-        server = self.server
+        if reply:
+            self.write(reply)
+        server, result = self.server, self.result
         if self.command:
-            server.observer.command(server.service, self.command, self.result, perf_counter() - started)
-        if self._clock is Clock.IDLE and self.result != "bad":
-            self._deadline = server.wheel.now + server.patience[Clock.IDLE]
-        if self._state & LOST:
+            server.observer.command(server.service, self.command, result, perf_counter() - started)
+        if self._clock is IDLE and result != "bad":
+            self._deadline = server.wheel.now + server.patience[IDLE]
+        if not (self._want_close or self._want_tls) or self._state & LOST:
             return
         if self._want_close:
             self._close(linger=False)
-        elif self._want_tls:
+        else:
             self._want_tls = False
             self.discard()
             self._shake_hands(self.secured)

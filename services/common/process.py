@@ -59,6 +59,7 @@ class Process:
         self.configuration = Live(configuration)
         self.observer = PrometheusObserver(services.__version__)
         self.health = Health()
+        self.health.starting = True
         self.stopping = asyncio.Event()
         self.log = telemetry.session_logger(name)
         self.reloader = Reloader(environ, self.configuration, self.observer, self.log)
@@ -79,11 +80,11 @@ class Process:
     async def run(self, serve: Serve) -> None:
         """Everything around `serve`. Raises what it raises."""
         loop = asyncio.get_running_loop()
+        await self._open_admin()
         body = loop.create_task(serve(self))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, body, number)
         loop.add_signal_handler(signal.SIGHUP, self.reloader.wake)
-        await self._open_admin()
         self._tasks = [loop.create_task(self._watch_loop()), loop.create_task(self.reloader.run())]
         try:
             await body
@@ -96,7 +97,8 @@ class Process:
             await self._admin.close()
 
     def started(self) -> None:
-        """Say that everything is up."""
+        """Say that everything is up; until then the process is not ready."""
+        self.health.starting = False
         notify("READY=1")
         self.log.info("started", version=services.__version__, pid=os.getpid(), admin=self._admin.port)
 

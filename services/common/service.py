@@ -44,6 +44,8 @@ class Runtime:
     registry: SessionRegistry
     observer: Observer
     slots: CommandSlots
+    worker: int = 0
+    """Which of `numprocesses` this is. What only one process can listen on (a Unix socket) is the first one's."""
     readers: list[BodyReader] = field(default_factory=list)
 
     def open_bodies(self, cache_bytes: int = CACHE_BYTES) -> BodyReader:
@@ -116,6 +118,7 @@ class _Service:
         self._client.sessions.attach(self._runtime.registry)
         process.configuration.subscribe(self._client.reconfigure)
         process.reloader.refresh.append(lambda value: self._tls.load(value.tls))
+        process.configuration.subscribe(self._client.reconfigure)
         process.health.checks.update(store=lambda: self._client.ready, directory=lambda: self._directory.ready)
         self._watch_slots()
         try:
@@ -160,6 +163,7 @@ class _Service:
             registry=SessionRegistry(),
             observer=observer,
             slots=CommandSlots(lambda: int(options.value.maxthreads)),
+            worker=process.worker,
         )
 
     def _watch_slots(self) -> None:

@@ -235,7 +235,8 @@ class LineHandler(logging.Handler):
             line = self.format(record).encode(errors="backslashreplace")
             os.write(self._descriptor, line[:MAX_LINE] + b"\n")
             self.dropped = 0
-        except OSError:
+        except Exception:
+            # A line that cannot be made or written (a library's bad arguments, a closed pipe) is no reason to fail.
             self.dropped += 1
 
 

@@ -13,6 +13,7 @@ import pytest
 from services.common.listening import Listener
 from services.common.options import TlsOptions
 from services.common.sessions import LOCAL_ADDRESS
+from services.common.streamserver import MAX_TURNED_AWAY
 from services.common.tls import CertificateError, CertificateUnavailable, ServerTls, client_context, write_self_signed
 from tests.support.lineserver import HERE, line_server
 from tests.support.recorder import Recorder
@@ -31,6 +32,16 @@ async def test_the_process_takes_so_many_sessions_and_says_so() -> None:
         await lines.greeted()
         assert recorder.refused == [("line", "process")]
         assert (recorder.opened, recorder.closed) == (3, 1)
+
+
+async def test_who_is_turned_away_and_stays_costs_little() -> None:
+    async with line_server(maxsessions=1) as lines:
+        await lines.greeted()
+        stubborn = [await lines.connect() for _ in range(MAX_TURNED_AWAY + 20)]
+        assert await stubborn[0].line() == "away process"
+        assert await stubborn[-1].line() == ""
+        assert len(lines.shared.connections) == len(stubborn) + 1
+        assert len(lines.server) == 1
 
 
 async def test_one_address_may_have_so_many() -> None:
