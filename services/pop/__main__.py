@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from services.common.bodyreader import open_reader
 from services.common.service import Runtime, run
 from services.pop.frontend import PopFrontEnd
 
 
 def make(runtime: Runtime) -> PopFrontEnd:
     """The front end, in the running event loop."""
-    bodies = open_reader(runtime.configuration.value, runtime.store, observer=runtime.observer)
-    return PopFrontEnd(runtime.configuration, runtime.store, bodies, runtime.login)
+    return PopFrontEnd(runtime.configuration, runtime.store, runtime.open_bodies(), runtime.login)
 
 
 def main() -> None:

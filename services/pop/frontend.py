@@ -50,4 +50,3 @@ class PopFrontEnd:
     async def close(self) -> None:
         """See `FrontEnd.close`."""
         await self.maildrops.settled()
-        self._shared.bodies.close()

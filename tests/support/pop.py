@@ -119,4 +119,4 @@ async def pop_service(
         yield PopService(server, front, live)
     finally:
         await server.close()
-        await front.maildrops.settled()
+        await front.close()
