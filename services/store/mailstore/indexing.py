@@ -1,4 +1,4 @@
-"""The background indexer: makes search texts of what was delivered, when the writer has nothing better to do.
+"""The background indexer: makes search texts of what was delivered, when the store has nothing better to do.
 
 What is to be done stands in `text_queue`, in the store itself: it survives a restart and nothing is forgotten.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -32,10 +33,11 @@ MAKE_CONTENTS: Final = 64
 MAKE_BYTES: Final = 1 << 20
 INDEX_CONTENTS: Final = 32
 INDEX_TEXT: Final = 96 * 1024
-"""Characters of a batch. An index entry costs the writer 100 us for each thousand, and others wait for it."""
+"""Characters of a batch. Indexing costs the writer about 100 us for each thousand, and others wait for it."""
 QUIET_SECONDS: Final = 0.05
-PATIENCE_SECONDS: Final = 1.0
-"""Under steady load one batch is made this often all the same, so that the backlog does not only grow."""
+PAUSE: Final = 4
+"""While the store is used, the indexer rests this many times as long as it works: a backlog must not only grow."""
+MAX_PAUSE_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 5.0
 
 _WAITING: Final = (
@@ -101,7 +103,7 @@ def _texts(message: bytes) -> Texts | None:
 
 
 class Indexer:
-    """Takes batches from the queue. `at_rest` says for how many seconds nobody else wrote."""
+    """Takes batches from the queue. `at_rest` says for how many seconds nobody else used the store."""
 
     def __init__(self, database: Database, maker: TextMaker, index: TextIndex, at_rest: Callable[[], float]) -> None:
         self._database = database
@@ -109,6 +111,7 @@ class Indexer:
         self._index = index
         self._at_rest = at_rest
         self._poked = asyncio.Event()
+        self._pause = QUIET_SECONDS
 
     def poke(self) -> None:
         """There is something to do."""
@@ -128,11 +131,14 @@ class Indexer:
                 await self._poked.wait()
 
     async def _when_quiet(self) -> bool:
-        waited = 0.0
-        while self._at_rest() < QUIET_SECONDS and waited < PATIENCE_SECONDS:
+        until = time.monotonic() + self._pause
+        # No event tells that nothing happened for a while.
+        while self._at_rest() < QUIET_SECONDS and time.monotonic() < until:  # noqa: ASYNC110
             await asyncio.sleep(QUIET_SECONDS)
-            waited += QUIET_SECONDS
-        return await self.step()
+        began = time.monotonic()
+        more = await self.step()
+        self._pause = min(PAUSE * (time.monotonic() - began), MAX_PAUSE_SECONDS)
+        return more
 
     async def step(self) -> bool:
         """One batch; texts come first, for without them a search reads bodies. False where there was nothing to do."""

@@ -99,8 +99,8 @@ class MailStore:
         self._bodies = Bodies(database, bodies)
         self._locks = maildrop.Locks()
         self._listings = maildrop.Listings()
-        self._writing = 0
-        self._wrote = 0.0
+        self._serving = 0
+        self._served = 0.0
         maker = TextMaker(self._bodies, self._executor)
         engine = index or SqliteTextIndex()
         self._indexer = Indexer(database, maker, engine, self._at_rest)
@@ -137,11 +137,14 @@ class MailStore:
     async def sweep(self) -> None:
         """Clear what deleted mailboxes and accounts left, and outcomes of old requests."""
         while (remains := await self._database.read(reaping.noted)) is not None:
-            while not await self._database.write(lambda tx, what=remains: reaping.clear(tx, what, self._now())):  # type: ignore[misc]
-                pass
+            await self._clear(remains)
             self._indexer.poke()
         before = self._now() - requests.KEEP_SECONDS
         while await self._database.write(lambda tx: reaping.purge_requests(tx, before)):
+            pass
+
+    async def _clear(self, remains: reaping.Remains) -> None:
+        while not await self._database.write(lambda tx: reaping.clear(tx, remains, self._now())):
             pass
 
     async def _sweep_for_ever(self) -> None:
@@ -158,7 +161,7 @@ class MailStore:
 
     async def open_account(self, name: str, *, create: bool = True) -> Account:
         """The account, made with INBOX and special-use folders at first use."""
-        found = await self._database.read(lambda tx: account.find(tx, name))
+        found = await self._read(lambda tx: account.find(tx, name))
         if found is not None:
             return found
         if not create:
@@ -171,7 +174,7 @@ class MailStore:
         if page_size < 0:
             raise StoreError(Reason.INVALID_ARGUMENT)
         size = min(page_size or 1000, MAX_PAGE)
-        found = await self._database.read(lambda tx: account.page(tx, page_token, size + 1))
+        found = await self._read(lambda tx: account.page(tx, page_token, size + 1))
         return Page(found[:size], found[size - 1].name if len(found) > size else "")
 
     async def delete_account(self, name: str) -> None:
@@ -184,15 +187,15 @@ class MailStore:
 
     async def list_mailboxes(self, account_id: AccountId) -> Sequence[MailboxStatus]:
         """Every mailbox with its counters, sorted by name with INBOX first."""
-        return await self._database.read(lambda tx: mailboxes.statuses(tx, account_id))
+        return await self._read(lambda tx: mailboxes.statuses(tx, account_id))
 
     async def get_mailbox(self, account_id: AccountId, name: str) -> MailboxStatus:
         """One mailbox (STATUS)."""
-        return await self._database.read(lambda tx: mailboxes.status(tx, account_id, name))
+        return await self._read(lambda tx: mailboxes.status(tx, account_id, name))
 
     async def list_subscriptions(self, account_id: AccountId) -> Sequence[str]:
         """Subscribed names, sorted."""
-        return await self._database.read(lambda tx: mailboxes.subscriptions(tx, account_id))
+        return await self._read(lambda tx: mailboxes.subscriptions(tx, account_id))
 
     async def create_mailbox(self, account_id: AccountId, name: str, special_use: str = "") -> MailboxStatus:
         """Make it and the levels above it."""
@@ -219,7 +222,7 @@ class MailStore:
         self, account_id: AccountId, mailbox: str | MailboxId, since: int = 0, *, claim_recent: bool = False
     ) -> MailboxDelta:
         """What changed after `since`; 0 gives everything."""
-        delta = await self._database.read(lambda tx: messages.sync(tx, account_id, mailbox, since))
+        delta = await self._read(lambda tx: messages.sync(tx, account_id, mailbox, since))
         if not claim_recent or delta.status.recent_from >= delta.status.uidnext:
             return delta
         return await self._write(lambda tx: messages.sync_and_claim(tx, account_id, mailbox, since))
@@ -228,7 +231,7 @@ class MailStore:
         self, account_id: AccountId, mailbox_id: MailboxId, columns: Column, uids: Sequence[int] | None = None
     ) -> Columns:
         """Columns of the given messages (None: all); those that are gone are left out."""
-        return await self._database.read(lambda tx: messages.columns_of(tx, account_id, mailbox_id, columns, uids))
+        return await self._read(lambda tx: messages.columns_of(tx, account_id, mailbox_id, columns, uids))
 
     async def modify_flags(
         self,
@@ -252,7 +255,7 @@ class MailStore:
         for item in items:
             self._check_size(len(item.body))
         if sum(len(item.body) for item in items) >= FORESEEN_BYTES:
-            await self._database.read(lambda tx: filing.foresee(tx, account_id, mailbox, items, quota, ticket))
+            await self._read(lambda tx: filing.foresee(tx, account_id, mailbox, items, quota, ticket))
         filed = [(item, each) for item, each in zip(items, await self._file_all(items), strict=True)]
         result = await self._write(lambda tx: filing.append(tx, account_id, mailbox, filed, quota, ticket))
         self._indexer.poke()
@@ -306,7 +309,7 @@ class MailStore:
         if not recipients:
             raise StoreError(Reason.INVALID_ARGUMENT)
         self._check_size(len(body) + max(len(each.prefix) for each in recipients))
-        if len(body) >= FORESEEN_BYTES and await self._database.read(
+        if len(body) >= FORESEEN_BYTES and await self._read(
             lambda tx: delivery.hopeless(tx, recipients, len(body), ticket)
         ):
             return [Delivered(Reason.OVER_QUOTA.name)] * len(recipients)
@@ -327,7 +330,7 @@ class MailStore:
         lock = self._locks.take(account_id, owner, lock)
         try:
             known = self._listings.get(account_id)
-            listed = await self._database.read(lambda tx: maildrop.listing(tx, account_id, known))
+            listed = await self._read(lambda tx: maildrop.listing(tx, account_id, known))
         except BaseException:
             self._locks.release(account_id, lock)
             raise
@@ -385,25 +388,33 @@ class MailStore:
             digest, analysis = await loop.run_in_executor(self._executor, _examine, body)
         return Filed(digest, await self._body_store.put(body, digest), analysis)
 
+    async def _read(self, rule: Rule[T]) -> T:
+        self._serving += 1
+        try:
+            return await self._database.read(rule)
+        finally:
+            self._serving -= 1
+            self._served = time.monotonic()
+
     async def _write(self, rule: Rule[Outcome[T]]) -> T:
         """Run a rule and publish what it changed."""
-        self._writing += 1
+        self._serving += 1
         try:
             return (await self._database.write(rule, committed=self._publish)).result
         finally:
-            self._writing -= 1
-            self._wrote = time.monotonic()
+            self._serving -= 1
+            self._served = time.monotonic()
 
     def _publish(self, outcome: Outcome[Any]) -> None:
         for change in outcome.changes:
             self.hub.publish(change)
 
     def _at_rest(self) -> float:
-        """Seconds since anybody but the background wrote."""
-        return 0.0 if self._writing else time.monotonic() - self._wrote
+        """Seconds since anybody but the background used the store."""
+        return 0.0 if self._serving else time.monotonic() - self._served
 
     async def _follow(self, account_id: AccountId, mailbox_id: MailboxId, since: int) -> MailboxDelta:
-        return await self._database.read(lambda tx: messages.follow(tx, account_id, mailbox_id, since))
+        return await self._read(lambda tx: messages.follow(tx, account_id, mailbox_id, since))
 
 
 def _examine(body: bytes) -> tuple[bytes, Analysis]:
