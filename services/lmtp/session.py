@@ -137,12 +137,10 @@ class Session:
         if transaction is None or transaction.failure is not None:
             return False
         transaction.size += more
-        if transaction.size <= transaction.reserved:
-            return True
         if transaction.size > self.max_size + self.max_size // 3 + STUFFING:
             self.fail(transaction, Text.TOO_LARGE)
             return False
-        return self._grow(transaction)
+        return transaction.size <= transaction.reserved or self._grow(transaction)
 
     def fail(self, transaction: Transaction, why: Text) -> None:
         """The message can't be taken."""
