@@ -62,13 +62,15 @@ class LmtpService:
     server: StreamServer
     configuration: Live[Configuration]
     directory: Directory
+    writers: list[asyncio.StreamWriter] = field(default_factory=list)
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A new connection to the port, or to the Unix socket where there is one."""
+        """A new connection to the port, or to the Unix socket where there is one; closed with the service."""
         ((listener, host, port), *_) = self.server.addresses
-        if listener.path:
-            return await asyncio.open_unix_connection(listener.path)
-        return await asyncio.open_connection(host, port)
+        opening = asyncio.open_unix_connection(listener.path) if listener.path else asyncio.open_connection(host, port)
+        reader, writer = await opening
+        self.writers.append(writer)
+        return reader, writer
 
     async def emptied(self) -> None:
         """Wait until no session is left."""
@@ -101,9 +103,12 @@ async def lmtp_service(
         "lmtp", front.connect, options, refusals=front.refusals, tls=ServerTls(tls, clients), tick=tick
     )
     await server.listen([Listener(path=str(path), mode=0o666) if path else Listener("127.0.0.1", 0)])
+    service = LmtpService(server, live, directory)
     try:
-        yield LmtpService(server, live, directory)
+        yield service
     finally:
+        for writer in service.writers:
+            writer.close()
         await server.close()
         await front.close()
 
