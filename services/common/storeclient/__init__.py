@@ -8,7 +8,7 @@ import os
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
 
 from services.common.options import Configuration
-from services.common.storeclient.channel import Target, metadata_of, open_channel, process_name, target_of
+from services.common.storeclient.channel import Target, metadata_of, process_name, target_of
 from services.common.storeclient.client import StoreClient
 from services.common.storeclient.connection import CallObserver, Connection
 from services.common.storeclient.maintenance import Compacted, Finding
@@ -24,7 +24,6 @@ def connect(
     `role` is who calls: pop, imap, lmtp, http or admin. To be called in a running event loop. Raises OSError where a
     certificate file cannot be read.
     """
-    channel = open_channel(target or target_of(configuration))
-    process = process_name(role)
-    connection = Connection(channel, metadata_of(role, process), configuration.store.storewait, observer)
+    metadata = metadata_of(role, process_name())
+    connection = Connection(target or target_of(configuration), metadata, configuration.store.storewait, observer)
     return StoreClient(connection)

@@ -28,9 +28,11 @@ class Attachment:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._stub: sessions_pb2_grpc.SessionServiceAsyncStub = sessions_pb2_grpc.SessionServiceStub(connection.channel)
         self._task: asyncio.Task[None] | None = None
         self._registry = SessionRegistry()
+
+    def _stub(self) -> sessions_pb2_grpc.SessionServiceAsyncStub:
+        return sessions_pb2_grpc.SessionServiceStub(self._connection.channel)
 
     def attach(self, registry: SessionRegistry) -> None:
         """From now on the store knows the sessions of `registry`, and may end them. To be called once."""
@@ -58,7 +60,7 @@ class Attachment:
 
     async def _page(self, request: sessions_pb2.ListSessionsRequest) -> sessions_pb2.ListSessionsResponse:
         async def attempt(_: Patience) -> sessions_pb2.ListSessionsResponse:
-            return await self._stub.ListSessions(request, timeout=SECONDS, metadata=self._connection.metadata)
+            return await self._stub().ListSessions(request, timeout=SECONDS, metadata=self._connection.metadata)
 
         return await self._connection.persist("list_sessions", attempt)
 
@@ -67,14 +69,14 @@ class Attachment:
         request = sessions_pb2.KickSessionsRequest(filter=_filter(user, service, address, session_id))
 
         async def attempt(_: Patience) -> sessions_pb2.KickSessionsResponse:
-            return await self._stub.KickSessions(request, timeout=SECONDS, metadata=self._connection.metadata)
+            return await self._stub().KickSessions(request, timeout=SECONDS, metadata=self._connection.metadata)
 
         reply = await self._connection.persist("kick_sessions", attempt)
         return reply.kicked
 
     async def _carry(self) -> bool:
         """One stream from its opening to its end; whether it was opened."""
-        stream = self._stub.AttachSessions(metadata=self._connection.metadata)
+        stream = self._stub().AttachSessions(metadata=self._connection.metadata)
         writer = asyncio.create_task(self._report(stream))
         try:
             opened = bool(await stream.initial_metadata())

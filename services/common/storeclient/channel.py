@@ -78,6 +78,12 @@ def open_channel(target: Target) -> grpc.aio.Channel:
     return grpc.aio.secure_channel(target.address, _credentials(target), options=CHANNEL_OPTIONS)
 
 
+def stamp_of(target: Target) -> tuple[tuple[int, int], ...]:
+    """What changes when a certificate file is replaced; empty on a Unix socket. Raises OSError."""
+    names = (target.cafile, target.certfile, target.keyfile)
+    return tuple((status.st_mtime_ns, status.st_ino) for status in map(os.stat, filter(None, names)))
+
+
 def _credentials(target: Target) -> grpc.ChannelCredentials:
     return grpc.ssl_channel_credentials(
         root_certificates=Path(target.cafile).read_bytes(),
@@ -86,9 +92,9 @@ def _credentials(target: Target) -> grpc.ChannelCredentials:
     )
 
 
-def process_name(role: str) -> str:
+def process_name() -> str:
     """A name for this process that no other has had: for `mailkeep who`, and as the owner of locks."""
-    return f"{role}@{socket.gethostname()}:{os.getpid()}-{secrets.token_hex(4)}"
+    return f"{socket.gethostname()}:{os.getpid()}-{secrets.token_hex(4)}"
 
 
 def metadata_of(role: str, process: str) -> tuple[tuple[str, str], ...]:

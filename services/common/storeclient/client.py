@@ -62,9 +62,6 @@ class StoreClient:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        channel, metadata = connection.channel, connection.metadata
-        self._metadata = metadata
-        self._accounts: accounts_pb2_grpc.AccountServiceAsyncStub = accounts_pb2_grpc.AccountServiceStub(channel)
         self._transfers = Transfers(connection)
         self._background: set[asyncio.Task[None]] = set()
         self.feed = Feed(connection)
@@ -94,6 +91,9 @@ class StoreClient:
         await self._connection.close()
 
     # accounts
+    def _accounts(self) -> accounts_pb2_grpc.AccountServiceAsyncStub:
+        return accounts_pb2_grpc.AccountServiceStub(self._connection.channel)
+
     async def open_account(self, name: str, *, create: bool = True) -> Account:
         """See `Store.open_account`."""
         request = accounts_pb2.OpenAccountRequest(name=name, create=create)
@@ -105,7 +105,7 @@ class StoreClient:
         request = accounts_pb2.ListAccountsRequest(page_size=page_size, page_token=page_token)
 
         async def attempt(_: Patience) -> accounts_pb2.ListAccountsResponse:
-            return await self._accounts.ListAccounts(request, timeout=SECONDS, metadata=self._metadata)
+            return await self._accounts().ListAccounts(request, timeout=SECONDS, metadata=self._connection.metadata)
 
         reply = await self._connection.persist("list_accounts", attempt)
         return Page([values.read_account(account) for account in reply.accounts], reply.next_page_token)
@@ -115,7 +115,8 @@ class StoreClient:
         request = accounts_pb2.DeleteAccountRequest(name=name)
 
         async def attempt(_: Patience) -> accounts_pb2.DeleteAccountResponse:
-            return await self._accounts.DeleteAccount(request, timeout=LONG_SECONDS, metadata=self._metadata)
+            metadata = self._connection.metadata
+            return await self._accounts().DeleteAccount(request, timeout=LONG_SECONDS, metadata=metadata)
 
         done = (Reason.ACCOUNT_NOT_FOUND, accounts_pb2.DeleteAccountResponse())
         await self._connection.persist("delete_account", attempt, done)

@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable
 from time import perf_counter
@@ -20,8 +21,8 @@ import grpc
 from google.protobuf.message import Message
 
 from services.common.errors import Reason, StoreError
-from services.common.storeclient.channel import GREETING_KEY
-from services.common.storeclient.exchange import Exchange, StreamLostError, open_stream
+from services.common.storeclient.channel import GREETING_KEY, Target, open_channel, stamp_of
+from services.common.storeclient.exchange import Exchange, Stream, StreamLostError, open_stream
 from services.common.storeclient.standing import FIRST_DELAY, LONGEST_DELAY, keep_stream
 from services.common.storeclient.status import error_of_call
 
@@ -29,6 +30,8 @@ T = TypeVar("T")
 Metadata = tuple[tuple[str, str], ...]
 
 _CONNECT_SECONDS: Final = 10.0
+_RETIRED_SECONDS: Final = 3_600.0
+"""How long calls may go on over a channel whose certificate was replaced; the store ends long streams before."""
 
 BULK: Final = frozenset(
     {
@@ -75,9 +78,8 @@ class Patience:
 class Lane:
     """One Exchange stream, opened again whenever it is lost."""
 
-    def __init__(self, channel: grpc.aio.Channel, metadata: Metadata) -> None:
-        self._channel = channel
-        self._metadata = metadata
+    def __init__(self, open_stream: Callable[[], Stream]) -> None:
+        self._open_stream = open_stream
         self._up = asyncio.Event()
         self._closed = False
         self.exchange: Exchange | None = None
@@ -102,7 +104,7 @@ class Lane:
 
     async def carry(self) -> bool:
         """Open a stream and use it until it is lost; False where it could not be opened."""
-        stream = open_stream(self._channel, self._metadata)
+        stream = self._open_stream()
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 greeting = await stream.initial_metadata()
@@ -121,19 +123,44 @@ class Lane:
 
 
 class Connection:
-    """A channel's lanes, and the one place where calls are tried again."""
+    """The way to the store: its channel, its lanes, and the one place where calls are tried again.
 
-    def __init__(
-        self, channel: grpc.aio.Channel, metadata: Metadata, storewait: float, observer: CallObserver | None
-    ) -> None:
-        self.channel = channel
+    `storewait` (seconds) may be changed at any time.
+    """
+
+    def __init__(self, target: Target, metadata: Metadata, storewait: float, observer: CallObserver | None) -> None:
+        """Raises OSError where a certificate file cannot be read."""
         self.metadata = metadata
         self.storewait = storewait
-        """Seconds; may be changed at any time."""
+        self._target = target
+        self._stamp = stamp_of(target)
+        self._channel = open_channel(target)
+        self._retired: set[asyncio.Task[None]] = set()
         self._observer = observer
         self._closed = False
-        self._point, self._bulk = Lane(channel, metadata), Lane(channel, metadata)
+        self._point, self._bulk = Lane(self._open_stream), Lane(self._open_stream)
         self._tasks = [asyncio.create_task(keep_stream(lane.carry)) for lane in (self._point, self._bulk)]
+
+    @property
+    def channel(self) -> grpc.aio.Channel:
+        """For the next call; where a certificate was replaced meanwhile it is a new one, with that."""
+        if self._target.certfile and not self._closed:
+            with contextlib.suppress(OSError):  # in the middle of being replaced: the next call finds it whole
+                stamp = stamp_of(self._target)
+                if stamp != self._stamp:
+                    channel = open_channel(self._target)
+                    self._retire(self._channel)
+                    self._channel, self._stamp = channel, stamp
+        return self._channel
+
+    def _retire(self, channel: grpc.aio.Channel) -> None:
+        """Let what runs over a channel come to its end."""
+        task = asyncio.create_task(channel.close(_RETIRED_SECONDS))
+        self._retired.add(task)
+        task.add_done_callback(self._retired.discard)
+
+    def _open_stream(self) -> Stream:
+        return open_stream(self.channel, self.metadata)
 
     @property
     def ready(self) -> bool:
@@ -154,7 +181,10 @@ class Connection:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._point.close()
         self._bulk.close()
-        await self.channel.close()
+        for task in self._retired:
+            task.cancel()
+        await asyncio.gather(*self._retired, return_exceptions=True)
+        await self._channel.close()
 
     async def parts(self, name: str, request: Message, settled: Reason | None = None) -> list[Any]:
         """The replies to a call over Exchange; `name` is its field in `Call`.

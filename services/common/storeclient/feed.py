@@ -57,7 +57,6 @@ class Feed:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._stub: changes_pb2_grpc.ChangeServiceAsyncStub = changes_pb2_grpc.ChangeServiceStub(connection.channel)
         self._followed: dict[Key, _Followed] = {}
         self._asked: dict[Key, bool] = {}
         self._wake = asyncio.Event()
@@ -86,26 +85,24 @@ class Feed:
 
     async def _carry(self) -> bool:
         """One stream from its opening to its end; whether it was opened."""
-        stream = self._stub.WatchChanges(metadata=self._connection.metadata)
+        stub: changes_pb2_grpc.ChangeServiceAsyncStub = changes_pb2_grpc.ChangeServiceStub(self._connection.channel)
+        stream = stub.WatchChanges(metadata=self._connection.metadata)
         self._asked = dict.fromkeys(self._followed, True)
         self._wake.set()
         writer = asyncio.create_task(self._write(stream))
-        told = False
-        joined = _Joined()
+        joined, opened = _Joined(), False
         try:
-            while True:
-                reply = await stream.read()
-                if not isinstance(reply, changes_pb2.WatchChangesResponse):
-                    return told
-                told = True
+            opened = bool(await stream.initial_metadata())
+            while isinstance(reply := await stream.read(), changes_pb2.WatchChangesResponse):
                 for delta in filter(None, map(joined.take, reply.deltas)):
                     self._tell(delta)
         except grpc.aio.AioRpcError:
-            return told
+            pass  # the same as an end
         finally:
             writer.cancel()
             stream.cancel()
             await asyncio.gather(writer, return_exceptions=True)
+        return opened
 
     async def _write(self, stream: Stream) -> None:
         while True:

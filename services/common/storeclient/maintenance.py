@@ -38,16 +38,16 @@ class Maintenance:
     """Calls that are made once: a store that is away, or goes away, raises UNAVAILABLE at once."""
 
     def __init__(self, connection: Connection) -> None:
-        self._metadata = connection.metadata
-        self._stub: maintenance_pb2_grpc.MaintenanceServiceAsyncStub = maintenance_pb2_grpc.MaintenanceServiceStub(
-            connection.channel
-        )
+        self._connection = connection
+
+    def _stub(self) -> maintenance_pb2_grpc.MaintenanceServiceAsyncStub:
+        return maintenance_pb2_grpc.MaintenanceServiceStub(self._connection.channel)
 
     async def check(self, *, bodies: bool = False) -> AsyncIterator[Finding]:
         """What is wrong with the store, as it is found; `bodies` reads every body too."""
         request = maintenance_pb2.CheckStoreRequest(bodies=bodies)
         try:
-            async for reply in self._stub.CheckStore(request, timeout=_SECONDS, metadata=self._metadata):
+            async for reply in self._stub().CheckStore(request, timeout=_SECONDS, metadata=self._connection.metadata):
                 for finding in reply.findings:
                     yield Finding(finding.kind, finding.place, finding.account, finding.detail)
         except grpc.aio.AioRpcError as error:
@@ -57,7 +57,7 @@ class Maintenance:
         """Give the space of deleted bodies back now."""
         request = maintenance_pb2.CompactStoreRequest()
         try:
-            reply = await self._stub.CompactStore(request, timeout=_SECONDS, metadata=self._metadata)
+            reply = await self._stub().CompactStore(request, timeout=_SECONDS, metadata=self._connection.metadata)
         except grpc.aio.AioRpcError as error:
             raise error_of_call(error) from None
         return Compacted(reply.segments, reply.bytes)
@@ -66,7 +66,7 @@ class Maintenance:
         """Write a consistent copy into a folder (absolute path) of the store's machine; returns its bytes."""
         request = maintenance_pb2.BackupStoreRequest(path=path)
         try:
-            reply = await self._stub.BackupStore(request, timeout=_SECONDS, metadata=self._metadata)
+            reply = await self._stub().BackupStore(request, timeout=_SECONDS, metadata=self._connection.metadata)
         except grpc.aio.AioRpcError as error:
             raise error_of_call(error) from None
         return reply.bytes

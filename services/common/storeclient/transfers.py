@@ -30,11 +30,7 @@ class Transfers:
     """Streamed reads and writes over one connection."""
 
     def __init__(self, connection: Connection) -> None:
-        channel = connection.channel
         self._connection = connection
-        self._bodies: bodies_pb2_grpc.BodyServiceAsyncStub = bodies_pb2_grpc.BodyServiceStub(channel)
-        self._delivery: delivery_pb2_grpc.DeliveryServiceAsyncStub = delivery_pb2_grpc.DeliveryServiceStub(channel)
-        self._messages: messages_pb2_grpc.MessageServiceAsyncStub = messages_pb2_grpc.MessageServiceStub(channel)
 
     async def append(
         self, request: messages_pb2.AppendMessagesRequest, items: Sequence[AppendItem]
@@ -48,8 +44,9 @@ class Transfers:
                     yield messages_pb2.UploadMessagesRequest(chunk=chunk)
 
         async def attempt(_: Patience) -> messages_pb2.AppendMessagesResponse:
-            metadata = self._connection.metadata
-            return await self._messages.UploadMessages(requests(), timeout=LONG_SECONDS, metadata=metadata)
+            stub: messages_pb2_grpc.MessageServiceAsyncStub
+            stub = messages_pb2_grpc.MessageServiceStub(self._connection.channel)
+            return await stub.UploadMessages(requests(), timeout=LONG_SECONDS, metadata=self._connection.metadata)
 
         return await self._connection.persist("upload_messages", attempt)
 
@@ -64,8 +61,9 @@ class Transfers:
                 yield delivery_pb2.UploadDeliveryRequest(chunk=chunk)
 
         async def attempt(_: Patience) -> delivery_pb2.DeliverMessageResponse:
-            metadata = self._connection.metadata
-            return await self._delivery.UploadDelivery(requests(), timeout=LONG_SECONDS, metadata=metadata)
+            stub: delivery_pb2_grpc.DeliveryServiceAsyncStub
+            stub = delivery_pb2_grpc.DeliveryServiceStub(self._connection.channel)
+            return await stub.UploadDelivery(requests(), timeout=LONG_SECONDS, metadata=self._connection.metadata)
 
         return await self._connection.persist("upload_delivery", attempt)
 
@@ -73,7 +71,7 @@ class Transfers:
         """StreamBody, opened again where it was when the connection is lost."""
         request = bodies_pb2.StreamBodyRequest(account_id=account_id, ref=values.body_refs([ref]), offset=offset)
         end = len(ref.prefix) + ref.length
-        reading = _Reading(self._bodies, request, self._connection)
+        reading = _Reading(request, self._connection)
         try:
             while request.offset < end:
                 chunk = await self._connection.persist("stream_body", reading.next)
@@ -86,19 +84,17 @@ class Transfers:
 class _Reading:
     """A StreamBody call, if one is open."""
 
-    def __init__(
-        self,
-        stub: bodies_pb2_grpc.BodyServiceAsyncStub,
-        request: bodies_pb2.StreamBodyRequest,
-        connection: Connection,
-    ) -> None:
-        self._stub, self._request, self._metadata = stub, request, connection.metadata
+    def __init__(self, request: bodies_pb2.StreamBodyRequest, connection: Connection) -> None:
+        self._request = request
+        self._connection = connection
         self._call: grpc.aio.UnaryStreamCall[bodies_pb2.StreamBodyRequest, bodies_pb2.StreamBodyResponse] | None = None
 
     async def next(self, _: Patience) -> bytes:
         """The next chunk; a call that fails is given up, the next try opens another."""
         if self._call is None:
-            self._call = self._stub.StreamBody(self._request, timeout=_READING_SECONDS, metadata=self._metadata)
+            stub: bodies_pb2_grpc.BodyServiceAsyncStub = bodies_pb2_grpc.BodyServiceStub(self._connection.channel)
+            metadata = self._connection.metadata
+            self._call = stub.StreamBody(self._request, timeout=_READING_SECONDS, metadata=metadata)
         try:
             async with asyncio.timeout(SECONDS):
                 reply = await self._call.read()

@@ -164,6 +164,18 @@ async def test_a_renewed_certificate_is_taken_up_without_a_restart(tcp: Tcp) -> 
         assert await client.open_account("ada")
 
 
+async def test_a_client_takes_its_renewed_certificate_up(tcp: Tcp) -> None:
+    certfile, keyfile = tcp.authority.issue("imap")
+    async with tcp.client(certfile, keyfile) as client:
+        await client.wait_ready(5)
+        before = await client.list_mailboxes((await client.open_account("ada")).account_id)
+        for new, old in zip(tcp.authority.issue("admin"), (certfile, keyfile), strict=True):
+            os.replace(new, old)
+        # The next call of its own, and the next stream, come with the new name.
+        await client.delete_account("ada")
+        assert before
+
+
 async def test_files_that_are_missing_are_named(tmp_path: Path) -> None:
     tcp = Tcp(tmp_path)
     tcp.keyfile = tmp_path / "none.pem"
