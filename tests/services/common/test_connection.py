@@ -128,15 +128,21 @@ async def test_who_never_reads_is_cut_by_the_write_clock() -> None:
         assert len(lines.server.registry) == 0
 
 
-async def test_who_reads_slowly_is_not_cut() -> None:
-    async with line_server(writetimeout=0, tick=0.05) as lines:
-        slow = await lines.greeted()
-        await slow.say("stream 8")
-        size = 0
-        while size < 8 * 1024 * 1024:
-            size += len(await slow.reader.read(262_144))
-            await asyncio.sleep(0.001)
-        assert not lines.shared.ended
+async def test_who_reads_slowly_is_not_cut(lines: LineServer) -> None:
+    slow = await lines.greeted(limit=1024)
+    await slow.say("stream 100")
+    await asyncio.sleep(0.1)
+    connection = lines.shared.connections[0]
+    for _ in range(3):
+        ran_out = connection._unread_deadline
+        await slow.reader.readexactly(4 * 1024 * 1024)
+        await asyncio.sleep(0.1)
+        assert connection.look(ran_out) is not None
+    await asyncio.sleep(0.1)
+    connection.look(connection._unread_deadline)
+    assert connection.look(connection._unread_deadline) is None
+    await asyncio.sleep(0.02)
+    assert len(lines.shared.ended) == 1
 
 
 async def test_the_login_clock_is_not_put_forward_by_commands() -> None:
