@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from html import unescape
 from typing import Final
 from unicodedata import normalize
@@ -18,6 +19,9 @@ from services.common.mime.structure import Part, parse
 from services.common.mime.transfer import DECODERS
 
 _TEXT_SUBTYPES_AS_HTML: Final = (b"HTML", b"X-HTML", b"XML")
+
+_USUAL_NAME: Final = 64
+"""Length of a field's name that is worth remembering."""
 
 _markup = re.compile(
     r"<(?:!--.*?(?:-->|\Z)"
@@ -58,7 +62,7 @@ def fold(text: str) -> str:
     """
     if text.isascii():
         return text.lower()
-    return normalize("NFKC", normalize("NFKC", normalize("NFD", text).casefold()).casefold())
+    return normalize("NFKC", normalize("NFKC", text).casefold())
 
 
 def search_text(body: bytes) -> SearchText:
@@ -91,9 +95,18 @@ def _decoded_fields(header: bytes) -> list[tuple[str, str]]:
     for field in split_fields(interpreted(header)):
         name, colon, value = field.partition(b":")
         if colon:
-            text = decode_header(unfold(value)).replace("\n", " ")
-            found.append((decode(name.rstrip()).lower(), text))
+            value = unfold(value)
+            plain = value.isascii() and b"=?" not in value
+            text = value.decode("ascii") if plain else decode_header(value).replace("\n", " ")
+            found.append((_known_name(name) if len(name) <= _USUAL_NAME else _name(name), text))
     return found
+
+
+def _name(name: bytes) -> str:
+    return decode(name.rstrip()).lower()
+
+
+_known_name = lru_cache(maxsize=512)(_name)
 
 
 def _addresses_text(value: bytes | None) -> str:
