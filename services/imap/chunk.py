@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from services.common.domain import Column
@@ -50,8 +50,8 @@ class Chunk:
     @property
     def flags(self) -> Sequence[int]:
         """Flag masks, as they are now."""
-        if self._direct:
-            return self.shared.flags[self.places[0] : self.places[-1] + 1]
+        if isinstance(self.places, range) and self.view.current:
+            return self.shared.flags[self.places.start : self.places.stop]
         return [self.view.flags_of(uid) for uid in self.uids]
 
     @property
@@ -67,11 +67,11 @@ class Chunk:
     @property
     def modseqs(self) -> Sequence[int]:
         """Modification sequences, as they are now."""
-        if self._direct:
-            return self.shared.modseqs[self.places[0] : self.places[-1] + 1]
+        if isinstance(self.places, range) and self.view.current:
+            return self.shared.modseqs[self.places.start : self.places.stop]
         return [self.view.modseq_of(uid) for uid in self.uids]
 
-    def take(self, kinds: Column) -> bool:
+    def take(self, kinds: Iterable[Column]) -> bool:
         """Take columns along; False when some value of them is not loaded."""
         complete = True
         for kind in kinds:
@@ -97,14 +97,10 @@ class Chunk:
         chunk.values = {kind: [values[index] for index in indexes] for kind, values in self.values.items()}
         return chunk
 
-    @property
-    def _direct(self) -> bool:
-        return isinstance(self.places, range) and self.view.current
-
     def _column(self, kind: Column) -> list[Any]:
         column = self.shared.columns.get(kind)
-        if self._direct:
-            return [None] * len(self) if column is None else column[self.places[0] : self.places[-1] + 1]
+        if isinstance(self.places, range) and self.view.current:
+            return [None] * len(self) if column is None else column[self.places.start : self.places.stop]
         return [self._value(column, kind, uid) for uid in self.uids]
 
     def _value(self, column: list[Any] | None, kind: Column, uid: int) -> Any:

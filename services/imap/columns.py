@@ -48,28 +48,21 @@ class ColumnReader:
         self._store = store
         self._cache = cache
 
-    def loaded(self, shared: SharedMailbox, kinds: Column, places: range | Sequence[int]) -> bool:
-        """Whether everything asked for is here. `places` are of the current arrays."""
+    def touch(self, shared: SharedMailbox, kinds: Iterable[Column]) -> None:
+        """The columns were used."""
         for kind in kinds:
-            column = shared.columns.get(kind)
-            if column is None:
-                return False
-            if isinstance(places, range):
-                if None in column[places.start : places.stop]:
-                    return False
-            elif any(column[place] is None for place in places):
-                return False
             self._cache.touch((shared, kind))
-        return True
 
     async def load(self, shared: SharedMailbox, kinds: Column, uids: Sequence[int]) -> None:
         """Fetch what is missing for the messages, and for some after them. Messages that are gone stay without."""
         if shared.loading is None:
             shared.loading = asyncio.Lock()
         async with shared.loading:
-            wanted = self._missing(shared, kinds, uids)
-            for start in range(0, len(wanted), BATCH):
-                await self._fetch(shared, kinds, wanted[start : start + BATCH])
+            gone: set[int] = set()
+            # Again, as long as something that was here is dropped while the rest is fetched.
+            while wanted := self._missing(shared, kinds, [uid for uid in uids if uid not in gone]):
+                for start in range(0, len(wanted), BATCH):
+                    gone.update(await self._fetch(shared, kinds, wanted[start : start + BATCH]))
         # Not now: who waited for the columns must find all of them when it goes on.
         asyncio.get_running_loop().call_soon(self._cache.shrink)
 
@@ -80,6 +73,7 @@ class ColumnReader:
             await self.load(shared, EVERYTHING, sorted(doomed))
 
     def _missing(self, shared: SharedMailbox, kinds: Column, uids: Sequence[int]) -> list[int]:
+        self.touch(shared, kinds)
         lists = [self._column(shared, kind) for kind in kinds]
         places = [place for place in map(shared.index, uids) if place >= 0]
         missing = [place for place in places if any(column[place] is None for column in lists)]
@@ -102,7 +96,8 @@ class ColumnReader:
             column = shared.columns[kind] = [None] * len(shared.uids)
         return column
 
-    async def _fetch(self, shared: SharedMailbox, kinds: Column, uids: Sequence[int]) -> None:
+    async def _fetch(self, shared: SharedMailbox, kinds: Column, uids: Sequence[int]) -> set[int]:
+        """Fetch and put in place; the messages that are no more."""
         columns = await self._store.fetch_columns(shared.account_id, shared.mailbox_id, kinds, uids)
         places = list(map(shared.index, columns.uids))
         for kind in kinds:
@@ -114,6 +109,7 @@ class ColumnReader:
                 elif uid in shared.ghosts:
                     shared.ghosts[uid].values[kind] = value
             self._count(shared, kind, _weight(kind, values))
+        return set(uids).difference(columns.uids)
 
     def _count(self, shared: SharedMailbox, kind: Column, size: int) -> None:
         total = shared.weights[kind] = shared.weights.get(kind, 8 * len(shared.uids)) + size
@@ -137,7 +133,3 @@ def _weight(kind: Column, values: Sequence[Any]) -> int:
 Located = tuple[BodyRef, int]
 """A value of the LOCATION column: where the message lies, and the length of its header."""
 
-
-def total_length(located: Iterable[Located]) -> int:
-    """Bytes of messages together."""
-    return sum(ref.length + len(ref.prefix) for ref, _ in located)

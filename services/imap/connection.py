@@ -60,8 +60,8 @@ class ImapConnection(Connection):
         super().__init__(server, listener)
         self.session = Session(service, self)
         self.machine = ImapMachine(names_in(State.NOT_AUTHENTICATED), BEFORE_LOGIN)
-        self._settled: tuple[object, object] = (None, None)
-        """The state and the enabled extensions that the machine was told of."""
+        self._settled: tuple[object, object, object] = (None, None, None)
+        """The state, the enabled extensions and the configuration that the machine was told of."""
         self._asking: LineAnswer | None = None
         self._asked = ""
         """The command that asked for a line."""
@@ -82,7 +82,12 @@ class ImapConnection(Connection):
     def step(self) -> Answer | None:
         """See `Connection.step`."""
         session, machine = self.session, self.machine
-        if session.state is not self._settled[0] or session.enabled is not self._settled[1]:
+        state, enabled, configuration = self._settled
+        if (
+            session.state is not state
+            or session.enabled is not enabled
+            or session.service.configuration.value is not configuration
+        ):
             self._settle()
         while True:
             event = machine.next()
@@ -242,7 +247,7 @@ class ImapConnection(Connection):
     def _settle(self) -> None:
         """Tell the machine what is legal, and how much of it, since the session changed."""
         session, machine = self.session, self.machine
-        self._settled = (session.state, session.enabled)
+        self._settled = (session.state, session.enabled, session.service.configuration.value)
         state = STATE_OF[type(session.state)]
         machine.allowed = names_in(state)
         machine.utf8 = session.revision2 or "UTF8=ACCEPT" in session.enabled

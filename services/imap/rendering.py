@@ -55,6 +55,8 @@ class Plan:
     template: bytes
     values: tuple[Values, ...]
     columns: Column
+    kinds: tuple[Column, ...]
+    """`columns`, one by one."""
     bodies: bool
     flags: bool
     rows: int
@@ -104,6 +106,8 @@ def _compiled(key: bytes, uid: bool, items: list[Attribute]) -> Plan:
     for piece in pieces:
         columns |= piece.columns
     bodies = any(piece.bodies for piece in pieces)
+    if bodies:
+        columns |= Column.LOCATION
     weight = 24 + sum(piece.weight for piece in pieces)
     template = b"* %%d FETCH (%b)\r\n" % b" ".join([piece.text for piece in pieces])
     return Plan(
@@ -111,7 +115,8 @@ def _compiled(key: bytes, uid: bool, items: list[Attribute]) -> Plan:
         uid=uid,
         template=template,
         values=tuple(values for piece in pieces for values in piece.values),
-        columns=columns | (Column.LOCATION if bodies else NO_COLUMNS),
+        columns=columns,
+        kinds=tuple(columns),
         bodies=bodies,
         flags=any(piece.flags for piece in pieces),
         rows=min(MAX_ROWS, PIECE_BYTES // weight),

@@ -108,7 +108,7 @@ class Searches:
             await self._columns.load(view.shared, needs.columns, everything.uids)
             everything.take(needs.columns)
         hits = await self._hits(view.shared, needs.texts)
-        found = Found(_stamp(view, needs), _Evaluation(view, everything, hits).places(key))
+        found = Found(_stamp(view, needs), Evaluation(view, everything, hits).places(key))
         if view.current and not needs.saved:
             self._keep(view.shared, key, found)
         return found
@@ -195,7 +195,7 @@ _DATE_COLUMNS: Final = {DateField.INTERNAL: Column.INTERNALDATE, DateField.SENT:
 
 
 # ---- evaluation
-class _Evaluation:
+class Evaluation:
     """One program on one state of a view."""
 
     def __init__(self, view: View, everything: Chunk, hits: dict[TextKey, Hits]) -> None:
@@ -296,17 +296,17 @@ _DATE_TESTS: Final[dict[DateOrder, Callable[[int, int], Callable[[Any], bool]]]]
     DateOrder.ON: _on,
     DateOrder.SINCE: lambda start, end: start.__le__,
 }
-_MASKS: Final[dict[type[Any], Callable[[_Evaluation, Any], Mask]]] = {
-    All: _Evaluation.everything,
-    And: _Evaluation.conjunction,
-    Or: _Evaluation.disjunction,
-    Not: _Evaluation.negation,
-    Messages: _Evaluation.messages,
-    Flag: _Evaluation.flag,
-    Keyword: _Evaluation.keyword,
-    Recent: _Evaluation.recent,
-    Date: _Evaluation.date,
-    Larger: _Evaluation.larger,
-    Smaller: _Evaluation.smaller,
-    Text: _Evaluation.text,
+_MASKS: Final[dict[type[Any], Callable[[Evaluation, Any], Mask]]] = {
+    All: Evaluation.everything,
+    And: Evaluation.conjunction,
+    Or: Evaluation.disjunction,
+    Not: Evaluation.negation,
+    Messages: Evaluation.messages,
+    Flag: Evaluation.flag,
+    Keyword: Evaluation.keyword,
+    Recent: Evaluation.recent,
+    Date: Evaluation.date,
+    Larger: Evaluation.larger,
+    Smaller: Evaluation.smaller,
+    Text: Evaluation.text,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -55,8 +56,9 @@ def _at_once(session: Session, view: View, plan: Plan, spans: Spans) -> bytes | 
     if len(places) < sum([stop - start for start, stop in spans]):
         return None
     chunk = Chunk(view, places)
-    if not chunk.take(plan.columns) or (plan.bodies and not _read_now(session, chunk)):
+    if not chunk.take(plan.kinds) or (plan.bodies and not _read_now(session, chunk)):
         return None
+    service.columns.touch(view.shared, plan.kinds)
     return plan.render(chunk)
 
 
@@ -155,9 +157,11 @@ class _Writer:
 
     async def _loaded(self, places: range | list[int]) -> Chunk:
         chunk = Chunk(self.view, places)
-        if not chunk.take(self.plan.columns):
-            await self.session.service.columns.load(self.view.shared, self.plan.columns, chunk.uids)
-            if not chunk.take(self.plan.columns):
+        columns, shared = self.session.service.columns, self.view.shared
+        columns.touch(shared, self.plan.kinds)
+        if not chunk.take(self.plan.kinds):
+            await columns.load(shared, self.plan.columns, chunk.uids)
+            if not chunk.take(self.plan.kinds):
                 chunk = chunk.without_lost()
                 self.lost = True
         return chunk
@@ -202,9 +206,10 @@ class _Writer:
         ((ref, _),) = chunk.values[Column.LOCATION]
         cells = [values(chunk)[0] for values in plan.values[:-2]]
         wire.write(plan.head % (chunk.places[0] + 1, *cells, length(ref)))
-        async for piece in self.session.service.bodies.stream(self.view.shared.account_id, ref, 0):
-            wire.write(piece.replace(b"\0", b"\x80"))
-            await wire.drain()
+        async with aclosing(self.session.service.bodies.stream(self.view.shared.account_id, ref)) as pieces:
+            async for piece in pieces:
+                wire.write(piece.replace(b"\0", b"\x80"))
+                await wire.drain()
         wire.write(b")\r\n")
 
 

@@ -1,0 +1,161 @@
+"""FETCH of many and of large messages: caches, pieces, back pressure, messages that are gone."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from services.common.domain import INBOX, AppendItem, Quota
+from services.common.options import ImapOptions
+from tests.support.imap import Client, RunningImap, local_imap
+
+MESSAGE = b"From: a@example.org\r\nSubject: number %d\r\n\r\nText %d.\r\n"
+
+
+def mails(count: int) -> list[bytes]:
+    """Small messages."""
+    return [MESSAGE % (number, number) for number in range(1, count + 1)]
+
+
+async def _everything(client: Client, items: str) -> list[bytes]:
+    return await client.ok(f"FETCH 1:* {items}")
+
+
+@pytest.mark.rfc("9051", "6.4.5")
+async def test_whole_answers_follow_every_change() -> None:
+    async with local_imap(mails(40)) as running:
+        client, other = await running.client(select="INBOX"), await running.client(select="INBOX")
+        first = await _everything(client, "(UID FLAGS)")
+        assert first == await _everything(client, "(UID FLAGS)")
+        assert first[0] == b"* 1 FETCH (UID 1 FLAGS (\\Recent))"
+        assert (await _everything(other, "(UID FLAGS)"))[0] == b"* 1 FETCH (UID 1 FLAGS ())"
+        await client.ok("STORE 7 +FLAGS.SILENT (\\Flagged)")
+        assert (await _everything(client, "(UID FLAGS)"))[6] == b"* 7 FETCH (UID 7 FLAGS (\\Recent \\Flagged))"
+        await client.ok("STORE 1 +FLAGS.SILENT (\\Deleted)")
+        await client.ok("EXPUNGE")
+        assert (await _everything(client, "(UID FLAGS)"))[0] == b"* 1 FETCH (UID 2 FLAGS (\\Recent))"
+        await client.ok(b"APPEND INBOX {4+}\r\nA: b")
+        assert (await _everything(client, "(UID FLAGS)"))[-1] == b"* 40 FETCH (UID 41 FLAGS (\\Recent))"
+
+
+async def test_answers_larger_than_a_piece_arrive_whole() -> None:
+    async with local_imap(mails(1500)) as running:
+        client = await running.client(select="INBOX")
+        for _ in range(2):
+            envelopes = await _everything(client, "(UID ENVELOPE BODYSTRUCTURE RFC822.SIZE)")
+            assert len(envelopes) == 1500
+            assert all(b"number %d" % number in line for number, line in enumerate(envelopes, 1))
+        bodies = await client.ok("UID FETCH 2:1400,1450 BODY.PEEK[]")
+        assert len(bodies) == 1400
+        assert bodies[0].startswith(b"* 2 FETCH (UID 2 BODY[] {")
+        scattered = await client.ok("UID FETCH " + ",".join(str(n) for n in range(1, 1500, 2)) + " UID")
+        assert scattered[10] == b"* 21 FETCH (UID 21)"
+        assert len(scattered) == 750
+
+
+async def test_memory_that_is_too_small_for_a_mailbox_is_enough() -> None:
+    async with local_imap(mails(5000), imap=ImapOptions(cachebytes=1_048_576)) as running:
+        clients = [await running.client(select="INBOX") for _ in range(2)]
+        wanted = ("(ENVELOPE BODYSTRUCTURE)", "(INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
+        answers = await asyncio.gather(
+            *(_everything(client, items) for client, items in zip(clients, wanted, strict=True))
+        )
+        for lines in answers:
+            assert all(b"number %d" % number in line for number, line in enumerate(lines, 1))
+        assert running.service.cache.size < 1_048_576
+
+
+@pytest.mark.rfc("9051", "4.3")
+async def test_large_message_is_sent_as_it_is_read() -> None:
+    large = b"Subject: large\r\n\r\n" + b"0123456789\0bcdef\r\n" * 150_000
+    async with local_imap([large, MESSAGE % (2, 2)]) as running:
+        client = await running.client(select="INBOX")
+        (first, second) = await client.ok("FETCH 1:2 (UID BODY[])")
+        sent = large.replace(b"\0", b"\x80")
+        assert first == b"* 1 FETCH (FLAGS (\\Recent \\Seen) UID 1 BODY[] {%d}\r\n%b)" % (len(large), sent)
+        assert second.endswith(b"Text 2.\r\n)")
+        (tail,) = await client.ok(f"FETCH 1 BODY.PEEK[]<{len(large) - 4}.100>")
+        assert tail.endswith(b"{4}\r\nef\r\n)")
+
+
+async def test_client_that_does_not_read_costs_bounded_memory() -> None:
+    message = b"Subject: x\r\n\r\n" + b"y" * 200_000
+    async with local_imap([message] * 120) as running:
+        reader, writer = await running.connect()
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(b'a LOGIN anna@example.com "correct horse"\r\nb SELECT INBOX\r\nc FETCH 1:* BODY.PEEK[]\r\n')
+        await asyncio.sleep(0.15)
+        (connection,) = running.server._connections
+        assert connection.sent < 12_000_000
+        other = await running.client(select="INBOX")
+        assert len(await other.ok("FETCH 1:2 BODY.PEEK[]")) == 2
+        writer.transport.resume_reading()  # type: ignore[attr-defined]
+        await asyncio.wait_for(_read_until(reader, b"c OK FETCH completed\r\n"), 5)
+        writer.close()
+
+
+async def _read_until(reader: asyncio.StreamReader, end: bytes) -> None:
+    tail = b""
+    while not tail.endswith(end):
+        piece = await reader.read(65_536)
+        assert piece
+        tail = (tail + piece)[-100:]
+
+
+@pytest.mark.rfc("5530", "3")
+async def test_messages_gone_before_they_were_read_are_said_to_be() -> None:
+    async with local_imap(mails(3)) as running:
+        client = await running.client(select="INBOX")
+        account_id = (await running.store.open_account("anna@example.com")).account_id
+        await _move_away(running, 2)
+        lines = await client.do("FETCH 1:3 BODY.PEEK[TEXT]")
+        assert lines[-1].startswith(b"NO [EXPUNGEISSUED]")
+        assert [line.split()[1] for line in lines[:-1]] == [b"1", b"3"]
+        assert (await client.ok("FETCH 1:3 FLAGS"))[1].startswith(b"* 2 FETCH")
+        await _settle(client, b"* 2 EXPUNGE")
+        assert account_id
+
+
+async def _move_away(running: RunningImap, uid: int) -> None:
+    account_id = (await running.store.open_account("anna@example.com")).account_id
+    status = await running.store.get_mailbox(account_id, INBOX)
+    await running.store.copy_messages(
+        account_id, status.mailbox_id, [uid], "Trash", Quota(), move=True, request_id="away"
+    )
+
+
+async def _settle(client: Client, wanted: bytes) -> None:
+    for _ in range(100):
+        if wanted in await client.ok("NOOP"):
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError(wanted)
+
+
+@pytest.mark.rfc("9051", "6.4.8")
+async def test_move_leaves_the_message_to_a_session_that_was_not_told() -> None:
+    async with local_imap(mails(3)) as running:
+        reader, mover = await running.client(select="INBOX"), await running.client(select="INBOX")
+        await mover.ok("MOVE 2 Trash")
+        lines = await reader.ok("FETCH 1:3 (UID ENVELOPE BODY.PEEK[TEXT])")
+        assert [line.split()[1] for line in lines[:3]] == [b"1", b"2", b"3"]
+        assert b"Text 2." in lines[1]
+        assert await reader.ok("NOOP") == [b"* 2 EXPUNGE"]
+
+
+async def test_new_mail_is_told_while_an_expunge_is_held_back() -> None:
+    async with local_imap(mails(4)) as running:
+        reader, other = await running.client(select="INBOX"), await running.client(select="INBOX")
+        await other.ok("STORE 2 +FLAGS.SILENT (\\Deleted)")
+        await other.ok("EXPUNGE")
+        account_id = (await running.store.open_account("anna@example.com")).account_id
+        await running.store.append(account_id, INBOX, [AppendItem(MESSAGE % (9, 9))], Quota(), request_id="n")
+        for _ in range(100):
+            told = await reader.ok("FETCH 1 UID")
+            if b"* 5 EXISTS" in told:
+                break
+            await asyncio.sleep(0.005)
+        assert [line.split()[4] for line in await reader.ok("FETCH 1:5 UID")] == [b"1)", b"2)", b"3)", b"4)", b"5)"]
+        assert (await reader.ok("NOOP"))[0] == b"* 2 EXPUNGE"
+        assert [line.split()[4] for line in await reader.ok("FETCH 1:* UID")] == [b"1)", b"3)", b"4)", b"5)"]
