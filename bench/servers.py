@@ -77,7 +77,7 @@ class Mailkeep:
     """This project, under its own supervisor."""
 
     name = "mailkeep"
-    imap, pop, lmtp = 2143, 2110, 2024
+    imap, pop, lmtp = 2143, 2110, 2524
 
     def __init__(self, data: Path, *, by_grpc: bool = False) -> None:
         self._data = data
@@ -131,7 +131,7 @@ class Dovecot:
     """Dovecot from Debian's packages, tuned: processes reused and kept waiting."""
 
     name = "dovecot"
-    imap, pop, lmtp = 3143, 3110, 3024
+    imap, pop, lmtp = 3143, 3110, 3524
 
     def __init__(self, data: Path) -> None:
         self._data = data
