@@ -137,6 +137,8 @@ class ImapConnection(Connection):
         state = self.session.state
         if isinstance(state, Selected):
             state.view.shared.watchers.discard(self.announce)
+        # Session and connection know each other: without this half a message would stay until the collector comes by.
+        self.machine.close()
         self._release()
         self.session.leave_mailbox()
 

@@ -172,6 +172,11 @@ class ImapMachine:
         """Forget what was received: bytes sent before a TLS handshake must not count after it (RFC 9051 6.2.1)."""
         self._lines.clear()
 
+    def close(self) -> None:
+        """The client is gone: let go of what it sent, half a message perhaps, and take nothing more."""
+        self._mode, self._command = _Mode.CLOSED, None
+        self._lines.clear()
+
     def take(self) -> bytes:
         """What was received and not used, for a layer that is put below (COMPRESS)."""
         return self._lines.take(len(self._lines))

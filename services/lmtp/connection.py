@@ -95,7 +95,8 @@ class LmtpConnection(Connection):
         self._session.restart()
 
     def ended(self) -> None:
-        """What was not complete is not delivered; its memory goes back."""
+        """What was not complete is not delivered; its memory goes back now, not when the collector comes by."""
+        self._session.machine.close()
         self._session.drop()
 
     def at_rest(self) -> bool:

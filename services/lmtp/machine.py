@@ -157,6 +157,11 @@ class LmtpMachine:
         """Drop what came in clear: TLS begins (RFC 3207 section 4.2)."""
         self._lines.clear()
 
+    def close(self) -> None:
+        """The client is gone: let go of what it sent, half a message perhaps."""
+        self._lines.clear()
+        self._receiving = self._ready = None
+
     def feed(self, data: bytes) -> None:
         """Add what arrived."""
         if self._receiving is None or len(self._lines):

@@ -1,0 +1,125 @@
+"""The store stands still or is gone: sessions stay, commands wait for it and then say so, and all goes on after it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.peers import deliver, imap, lmtp, peer, pop, pop_login
+from tests.support.processes import CONTENT, Processes, processes
+from tests.support.running import OTHER
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(90)]
+MESSAGE = b"Subject: hello\r\n\r\n" + CONTENT
+WAIT = 2.0
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    with processes(tmp_path_factory.mktemp("outages"), STORE_STOREWAIT="2") as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def store_is_there(running: Processes) -> Iterator[None]:
+    """Whatever a test did to it."""
+    yield
+    running.await_ready("store")
+    for name in ("imap", "pop", "lmtp"):
+        running.await_ready(name)
+
+
+async def restart(running: Processes) -> None:
+    await asyncio.to_thread(running.start, "store")
+
+
+async def test_commands_say_so_and_sessions_stay(running: Processes) -> None:
+    ports = running.services
+    async with imap(ports.imap) as mail, pop(ports.pop, OTHER) as drop, lmtp(ports.lmtp) as agent:
+        running.kill("store")
+        assert running.page("imap", "/readyz")[0] == 503
+        assert running.page("imap", "/healthz")[0] == 200
+        started = time.monotonic()
+        listed, delivered, left = await asyncio.gather(
+            mail.ask(b'STATUS "INBOX" (MESSAGES)'), deliver(agent, MESSAGE), another_login(ports.pop)
+        )
+        assert time.monotonic() - started >= WAIT
+        assert listed[-1].startswith(b"a NO [UNAVAILABLE]")
+        assert delivered.startswith(b"451 4.3.0")
+        assert left.startswith(b"-ERR [SYS/TEMP]")
+        assert (await mail.done(b"NOOP"))[-1].startswith(b"a OK")
+        assert (await drop.reply(b"STAT")).startswith(b"+OK")
+
+        await restart(running)
+        assert (await deliver(agent, MESSAGE)).startswith(b"250")
+        assert any(b"EXISTS" in line for line in await mail.done(b"NOOP") + await mail.done(b"CHECK"))
+        assert (await drop.reply(b"QUIT")).startswith(b"+OK")
+
+
+async def another_login(port: int) -> bytes:
+    async with peer(port) as client:
+        await client.reply()
+        return await pop_login(client)
+
+
+async def test_a_command_waits_for_a_store_that_comes_back(running: Processes) -> None:
+    async with imap(running.services.imap) as mail:
+        running.send("store", signal.SIGSTOP)
+        asking = asyncio.create_task(mail.ask(b'STATUS "INBOX" (MESSAGES)'))
+        await asyncio.sleep(1.0)
+        assert not asking.done()
+        running.send("store", signal.SIGCONT)
+        assert (await asking)[-1].startswith(b"a OK")
+        asking = asyncio.create_task(mail.ask(b"CREATE while-it-was-away"))
+        running.kill("store")
+        running.spawn("store")
+        assert (await asking)[-1].startswith(b"a OK")
+
+
+async def test_a_store_that_stands_still_is_given_up(running: Processes) -> None:
+    ports = running.services
+    async with imap(ports.imap) as mail, lmtp(ports.lmtp) as agent:
+        running.send("store", signal.SIGSTOP)
+        started = time.monotonic()
+        found, delivered, opened = await asyncio.gather(
+            mail.ask(b'STATUS "INBOX" (MESSAGES)'), deliver(agent, MESSAGE), another_login(ports.pop)
+        )
+        print("given up after", time.monotonic() - started)  # noqa: T201
+        running.send("store", signal.SIGCONT)
+        assert found[-1].startswith(b"a NO [UNAVAILABLE]")
+        assert delivered.startswith(b"451 4.3.0")
+        assert opened.startswith(b"-ERR [SYS/TEMP]")
+        await asyncio.to_thread(running.await_ready, "imap")
+        await mail.done(b'STATUS "INBOX" (MESSAGES)')
+
+
+async def test_idle_hears_of_what_came_after_an_outage(running: Processes) -> None:
+    ports = running.services
+    async with imap(ports.imap) as mail, lmtp(ports.lmtp) as agent:
+        await mail.send(b"a IDLE\r\n")
+        assert (await mail.line()).startswith(b"+")
+        running.kill("store")
+        await restart(running)
+        assert (await deliver(agent, MESSAGE)).startswith(b"250")
+        assert b" EXISTS" in await mail.line(5.0)
+        await mail.send(b"DONE\r\n")
+        assert (await mail.response())[-1].startswith(b"a OK")
+
+
+async def test_idle_hears_of_other_processes_within_a_second(running: Processes) -> None:
+    ports = running.services
+    async with imap(ports.imap) as mail, lmtp(ports.lmtp) as agent:
+        await mail.send(b"a IDLE\r\n")
+        assert (await mail.line()).startswith(b"+")
+        for _ in range(3):
+            assert (await deliver(agent, MESSAGE)).startswith(b"250")
+            assert b" EXISTS" in await mail.line(1.0)
+            assert b" RECENT" in await mail.line(1.0)
+        async with pop(ports.pop) as drop:
+            assert (await drop.reply(b"DELE 1")).startswith(b"+OK")
+            assert (await drop.reply(b"QUIT")).startswith(b"+OK")
+        assert await mail.line(1.0) == b"* 1 EXPUNGE\r\n"
