@@ -139,7 +139,7 @@ class ImapConnection(Connection):
             state.view.shared.watchers.discard(self.announce)
         # Session and connection know each other: without this half a message would stay until the collector comes by.
         self.machine.close()
-        self._release()
+        self._give_back()
         self.session.leave_mailbox()
 
     def at_rest(self) -> bool:
@@ -190,7 +190,7 @@ class ImapConnection(Connection):
             answer = handler(self.session, request.command)
             return answer if isinstance(answer, bytes) else await answer
         finally:
-            self._release()
+            self._give_back()
 
     def _continue(self, event: Continuation) -> Answer:
         asking, self._asking = self._asking, None
@@ -232,7 +232,7 @@ class ImapConnection(Connection):
         return self._go_ahead(event) or b""
 
     def _protocol_error(self, error: ProtocolError) -> bytes:
-        self._release()
+        self._give_back()
         self.command, self.result = "", "bad" if error.condition == "BAD" else "no"
         if self._clock is Clock.DATA:
             self.set_clock(Clock.IDLE)
@@ -241,7 +241,7 @@ class ImapConnection(Connection):
             self.close()
         return replies.protocol_error(error)
 
-    def _release(self) -> None:
+    def _give_back(self) -> None:
         if self._reserved:
             self.session.service.inflight.release(self._reserved)
             self._reserved = 0
