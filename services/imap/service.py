@@ -8,6 +8,7 @@ from services.common.inflight import Inflight
 from services.imap.answers import Answers
 from services.imap.cache import Cache
 from services.imap.columns import ColumnReader
+from services.imap.flagging import FlagWrites
 from services.imap.mailboxes import Mailboxes
 from services.imap.searching import Searches
 
@@ -31,6 +32,7 @@ class ImapService:
         "cache",
         "columns",
         "configuration",
+        "flags",
         "inflight",
         "login",
         "mailboxes",
@@ -53,6 +55,7 @@ class ImapService:
         self.cache = Cache(_cache_bytes(configuration.value))
         self.columns = ColumnReader(store, self.cache)
         self.mailboxes = Mailboxes(store, feed, self.cache, self.columns)
+        self.flags = FlagWrites(store)
         self.answers = Answers(self.cache)
         self.searches = Searches(store, self.columns, self.cache)
         self.inflight = Inflight(lambda: self.options.inflightbytes)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from services.common.domain import SEEN, BodyRef, Column, FlagChange, FlagOperation
+from services.common.errors import StoreError
 from services.common.mime.section import UnknownEncodingError
 from services.imap.answers import stamp
 from services.imap.chunk import Chunk
@@ -86,11 +87,7 @@ def _unseen(view: View, spans: Spans) -> list[int]:
 async def _fetch_and_mark(session: Session, command: Fetch, spans: Spans, unseen: list[int]) -> bytes:
     """\\Seen is set for all of them by one call, and told in the same responses as what set it."""
     view = session.selected.view
-    shared = view.shared
-    result = await session.store.modify_flags(
-        shared.account_id, shared.mailbox_id, unseen, FlagChange(FlagOperation.ADD, SEEN)
-    )
-    shared.apply_flags(result)
+    result = await session.service.flags.modify(view.shared, unseen, FlagChange(FlagOperation.ADD, SEEN))
     view.own.update(zip(result.rows.uids, result.rows.modseqs, strict=True))
     return await _fetch(session, plan_for(command.attributes, uid=command.uid, flags=True), spans)
 
@@ -205,11 +202,18 @@ class _Writer:
         wire, plan = self.session.wire, self.plan
         ((ref, _),) = chunk.values[Column.LOCATION]
         cells = [values(chunk)[0] for values in plan.values[:-2]]
-        wire.write(plan.head % (chunk.places[0] + 1, *cells, length(ref)))
-        async with aclosing(self.session.service.bodies.stream(self.view.shared.account_id, ref)) as pieces:
-            async for piece in pieces:
-                wire.write(piece.replace(b"\0", b"\x80"))
-                await wire.drain()
+        head = plan.head % (chunk.places[0] + 1, *cells, length(ref))
+        try:
+            async with aclosing(self.session.service.bodies.stream(self.view.shared.account_id, ref)) as pieces:
+                async for piece in pieces:
+                    wire.write(head + piece.replace(b"\0", b"\x80"))
+                    head = b""
+                    await wire.drain()
+        except StoreError:
+            if not head:
+                # Half a literal was sent: only the end of the connection tells the client that it is not a whole one.
+                wire.abort()
+            raise
         wire.write(b")\r\n")
 
 

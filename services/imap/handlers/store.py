@@ -22,10 +22,7 @@ def store(session: Session, command: Store) -> Answer:
 async def _store(session: Session, command: Store, view: View, uids: list[int]) -> bytes:
     shared = view.shared
     before = {uid: view.flags_of(uid) for uid in uids} if command.silent else {}
-    result = await session.store.modify_flags(
-        shared.account_id, shared.mailbox_id, uids, command.change, unchanged_since=command.unchanged_since
-    )
-    shared.apply_flags(result)
+    result = await session.service.flags.modify(shared, uids, command.change, command.unchanged_since)
     if shared.doomed:
         await session.service.columns.rescue(shared)
     if command.silent:
