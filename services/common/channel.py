@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from services.common.streamserver import StreamServer
 
 WRITE_BUFFER: Final = 65_536
+HELD: Final = 16_384
+"""Answers to commands that came together leave together, up to so many bytes: each write is a system call and a packet
+(RFC 2920 section 3.2 asks for it of SMTP).
+"""
 LINGER_SECONDS: Final = 2.0
 LINGER_BYTES: Final = 65_536
 
@@ -47,6 +51,7 @@ class Channel(Protocol):
         "_delivered",
         "_early",
         "_eof",
+        "_held",
         "_linger",
         "_reading",
         "_state",
@@ -80,6 +85,7 @@ class Channel(Protocol):
         self._delivered = 0
         self._early: list[bytes] | None = None
         self._eof = False
+        self._held: bytes | None = None
         self._linger = 0
         self._reading = True
         self._state = 0
@@ -101,9 +107,18 @@ class Channel(Protocol):
     def write(self, data: bytes) -> None:
         """Queue bytes for the client; nothing once it is gone."""
         if data and not self._state & LOST:
-            self.sent += len(data)
-            self.server.traffic.sent += len(data)
-            self._transport.write(data)
+            size = len(data)
+            self.sent += size
+            self.server.traffic.sent += size
+            held = self._held
+            if held is None:
+                self._transport.write(data)
+            elif size + len(held) <= HELD:
+                self._held = held + data if held else data
+            else:
+                self._release()
+                self._transport.write(data)
+                self._held = b""
 
     async def drain(self) -> None:
         """Let others run, and wait (without a slot) until the client has read enough.
@@ -128,6 +143,12 @@ class Channel(Protocol):
     def _pump(self) -> None:
         """Go on with what may have become possible."""
         raise NotImplementedError
+
+    def _release(self) -> None:
+        """Write what was held, and hold no more."""
+        held, self._held = self._held, None
+        if held and not self._state & LOST:
+            self._transport.write(held)
 
     def _take(self, transport: BaseTransport) -> None:
         self._transport = cast("WriteTransport", transport)
@@ -181,6 +202,7 @@ class Channel(Protocol):
         Closing while unread input lies in the socket would reset the connection and could take the last words with
         it. So where the client may still be sending (`linger`) its input is dropped for a moment first.
         """
+        self._release()
         self._state |= CLOSING
         wheel = self.server.wheel
         if linger and not self._eof and self._transport.can_write_eof():
@@ -204,6 +226,7 @@ class Channel(Protocol):
 
     def _shake_hands(self, then: Callable[[], None]) -> None:
         """STARTTLS: put TLS below, then go on."""
+        self._release()
         self._state |= SHAKING
         self._pause_reading()
         self._task = self.server.loop.create_task(self._handshake(then))

@@ -275,7 +275,19 @@ class Connection(Channel):
         wheel.schedule(self, self._deadline)
 
     def _pump(self) -> None:
-        """Answer what is complete, up to this client's share."""
+        """Answer what is complete, up to this client's share, and send the answers together."""
+        if self._held is None:
+            self._held = b""
+        waiting = self._answer_all()
+        self._release()
+        if waiting:
+            if self._goodbye is not None or self._eof:
+                self._leave_if_possible()
+            if not self._reading:
+                self._resume_reading()
+
+    def _answer_all(self) -> bool:
+        """Whether it is the client's turn now; else a command runs, or the others have theirs."""
         share = SHARE
         while not self._state:
             started = perf_counter()
@@ -289,16 +301,13 @@ class Connection(Channel):
             if not isinstance(answer, bytes):
                 self._state |= RUNNING
                 self._task = self.server.loop.create_task(self._run(answer, started))
-                return
+                return False
             self._answered(answer, started)
             share -= 1
             if not share:
                 self._rest()
-                return
-        if self._goodbye is not None or self._eof:
-            self._leave_if_possible()
-        if not self._reading:
-            self._resume_reading()
+                return False
+        return True
 
     async def _run(self, answer: Coroutine[Any, Any, bytes], started: float) -> None:
         reply = b""
