@@ -29,6 +29,10 @@ AT_ONCE: Final = 1 << 20
 OPEN_FILES: Final = 64
 _CACHED_SHARE: Final = 8
 """A body larger than this part of the cache is not kept: it would push out too much."""
+_VERIFIED_AT_ONCE: Final = 128 << 10
+"""Largest body whose digest is computed in the event loop."""
+_VERIFIED: Final = 65_536
+"""Places that are remembered as verified."""
 _FORGET_SECONDS: Final = 5.0
 """How long a segment that was not there is not looked for again."""
 _SWEEP_READS: Final = 4_096
@@ -171,7 +175,8 @@ class LocalBodyReader:
     """Reads in the store's segment files; what is not there (compacted away, another machine) through the store.
 
     A record's digest stands before its body in the file and is compared, so that no other store's file of that number
-    is ever taken for this one's. Bodies that come from the disk are verified whole.
+    is ever taken for this one's. The body itself is compared with it when this process first reads from that place; one
+    that is damaged is asked of the store, which says so.
     """
 
     def __init__(self, store_path: str, remote: GrpcBodyReader) -> None:
@@ -191,8 +196,8 @@ class LocalBodyReader:
             except OSError as error:
                 self._files.note(error)
                 count = 0
-            if count == size and self._buffer[:DIGEST_BEFORE] == ref.digest:
-                body = view[DIGEST_BEFORE:]
+            body = view[DIGEST_BEFORE:]
+            if count == size and self._buffer[:DIGEST_BEFORE] == ref.digest and self._files.verified(ref, body):
                 return b"".join((ref.prefix, body)) if ref.prefix else bytes(body)
         return self._remote.read_now(ref)
 
@@ -218,11 +223,12 @@ class LocalBodyReader:
             message = await self.read(account_id, ref)
             yield message[offset:] if offset else message
             return
-        if offset < len(ref.prefix):
+        loop = asyncio.get_running_loop()
+        sound = await loop.run_in_executor(self._threads, self._files.verify, ref)
+        if sound and offset < len(ref.prefix):
             yield ref.prefix[offset:]
             offset = len(ref.prefix)
-        loop = asyncio.get_running_loop()
-        while offset < len(ref.prefix) + ref.length and self._files.seen(ref):
+        while sound and offset < len(ref.prefix) + ref.length and self._files.seen(ref):
             chunk = await loop.run_in_executor(self._threads, self._files.chunk, ref, offset - len(ref.prefix))
             if chunk is None:
                 break
@@ -246,6 +252,7 @@ class _Files:
         self._fds: OrderedDict[int, int] = OrderedDict()
         self._absent: dict[int, float] = {}
         self._reads = 0
+        self._verified: set[tuple[int, int]] = set()
         self._without_waiting = True
 
     def fd(self, segment: int) -> int | None:
@@ -270,14 +277,44 @@ class _Files:
             self._without_waiting = False
             self.close()
 
+    def verified(self, ref: BodyRef, body: memoryview) -> bool:
+        """Whether the body is what its digest says; not known of a large one that no thread has looked at."""
+        place = ref.segment, ref.offset
+        if place in self._verified:
+            return True
+        return ref.length <= _VERIFIED_AT_ONCE and self._compare(place, ref, blake2b(body, digest_size=DIGEST_BEFORE))
+
     def read(self, refs: Sequence[BodyRef]) -> list[bytes | None]:
         """Bodies from the disk, None for each that is not there whole. Blocks."""
-        bodies: list[bytes | None] = []
-        for ref in refs:
-            body = self._read(ref, 0, ref.length)
-            whole = body is not None and blake2b(body, digest_size=DIGEST_BEFORE).digest() == ref.digest
-            bodies.append(body if whole else None)
-        return bodies
+        return list(map(self._read_whole, refs))
+
+    def verify(self, ref: BodyRef) -> bool:
+        """Whether the body is there and what its digest says. Blocks."""
+        place = ref.segment, ref.offset
+        if place in self._verified or not self.seen(ref):
+            return place in self._verified
+        check = blake2b(digest_size=DIGEST_BEFORE)
+        for offset in range(0, ref.length, CHUNK):
+            chunk = self.chunk(ref, offset)
+            if chunk is None:
+                return False
+            check.update(chunk)
+        return self._compare(place, ref, check)
+
+    def _read_whole(self, ref: BodyRef) -> bytes | None:
+        body = self._read(ref, 0, ref.length)
+        if body is None:
+            return None
+        whole = self._compare((ref.segment, ref.offset), ref, blake2b(body, digest_size=DIGEST_BEFORE))
+        return body if whole else None
+
+    def _compare(self, place: tuple[int, int], ref: BodyRef, check: blake2b) -> bool:
+        if check.digest() != ref.digest:
+            return False
+        if len(self._verified) >= _VERIFIED:
+            self._verified.clear()
+        self._verified.add(place)
+        return True
 
     def chunk(self, ref: BodyRef, offset: int) -> bytes | None:
         """A chunk of a body from the disk, None where it is not there. Blocks."""

@@ -127,6 +127,9 @@ class Wire(Protocol):
     def close(self) -> None:
         """Close once the running command's answer is written (LOGOUT)."""
 
+    def abort(self) -> None:
+        """Cut the connection: what was begun cannot be finished."""
+
     def announce(self) -> None:
         """The mailbox changed while the client idles: tell it soon."""
 

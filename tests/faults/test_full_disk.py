@@ -60,13 +60,11 @@ def count(services: RunningServices) -> int:
 
 def fill(services: RunningServices) -> int:
     """Deliver until it is refused; returns how many were taken."""
-    taken = 0
-    for _ in range(100):
+    for taken in range(100):
         code = deliver(services, MESSAGE)
         if code != 250:
             assert code == 452, "insufficient system storage (RFC 5321 section 4.2.3)"
             return taken
-        taken += 1
     raise AssertionError("the disk never filled")
 
 

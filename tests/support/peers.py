@@ -43,7 +43,7 @@ class Peer:
 
     async def response(self, tag: bytes = b"a") -> list[bytes]:
         """IMAP: the lines of a response up to the tagged one, literals as lines of their own."""
-        lines = []
+        lines: list[bytes] = []
         while True:
             line = await self.line()
             assert line, f"closed after {lines[-3:]}"

@@ -58,10 +58,12 @@ class RunningServices:
 
     def command(self, *words: str, given: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run `mailkeep WORDS` with `given` on its standard input."""
-        return subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-m", "services.cli", *words],
-            env=self.environ, input=given, text=True, capture_output=True, timeout=60, check=check,
+            env=self.environ, input=given, text=True, capture_output=True, timeout=60, check=False,
         )  # fmt: skip
+        assert not (check and done.returncode), f"mailkeep {' '.join(words)}: {done.returncode}\n{done.stderr[-4000:]}"
+        return done
 
     def start(self) -> None:
         """Start and wait until every port answers."""

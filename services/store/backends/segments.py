@@ -22,7 +22,9 @@ from services.store.backends.digests import DIGEST_SIZE, matches
 from services.store.backends.jobs import Inbox, Outcomes, Ticket
 from services.store.backends.segmentfile import (
     RECORD_HEADER,
+    Record,
     SegmentFile,
+    body_is_whole,
     read_at,
     release_reserve,
     segment_numbers,
@@ -209,15 +211,21 @@ class SegmentBodyStore:
         return await put.future  # type: ignore[no-any-return]
 
     async def read(self, location: Location, digest: bytes, offset: int = 0, length: int | None = None) -> bytes:
-        """Bytes of a body; the digest is verified when the whole is read.
+        """Bytes of a body. The digest is verified, of all of it, when it is read from its start: whoever reads on from
+        there in parts has the first one only of a body that is sound.
 
         Raises MESSAGE_NOT_FOUND where the segment is gone, STORAGE_CORRUPT.
         """
         wanted = location.length - offset if length is None else min(length, location.length - offset)
         if offset < 0 or wanted < 0:
             raise StoreError(Reason.INVALID_ARGUMENT)
-        checked = digest if wanted == location.length else None
-        if wanted <= INLINE_BYTES and (data := self._read_now(location, offset, wanted)) is not None:
+        checked = None if offset else digest
+        whole = wanted == location.length
+        if (
+            wanted <= INLINE_BYTES
+            and (offset or whole)
+            and (data := self._read_now(location, offset, wanted)) is not None
+        ):
             return _sound(data, wanted, location, checked)
         return await asyncio.to_thread(_pread, self.store_path, location, offset, wanted, checked)
 
@@ -287,12 +295,20 @@ def _pread(store_path: str, location: Location, offset: int, length: int, digest
     try:
         with open(segment_path(store_path, location.segment), "rb", buffering=0) as file:
             data = read_at(file.fileno(), location.offset + offset, length)
+            if digest is not None and length < location.length:
+                _check(file.fileno(), location, digest)
+                digest = None
     except FileNotFoundError:
         raise StoreError(Reason.MESSAGE_NOT_FOUND, _where(location)) from None
     except OSError as error:
         reason = Reason.STORAGE_CORRUPT if error.errno == errno.EIO else Reason.INTERNAL
         raise StoreError(reason, _where(location) | {"errno": str(error.errno)}) from error
     return _sound(data, length, location, digest)
+
+
+def _check(fd: int, location: Location, digest: bytes) -> None:
+    if not body_is_whole(fd, Record(location.offset, location.length, digest)):
+        raise StoreError(Reason.STORAGE_CORRUPT, _where(location))
 
 
 def _sound(data: bytes, length: int, location: Location, digest: bytes | None) -> bytes:

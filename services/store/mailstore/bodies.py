@@ -55,19 +55,21 @@ class Bodies:
             return None
 
     async def stream(self, account_id: AccountId, ref: BodyRef, offset: int) -> AsyncIterator[bytes]:
-        """One message from `offset` on."""
+        """One message from `offset` on; nothing, not even the prefix, of one whose body is damaged."""
         if offset < 0:
             raise StoreError(Reason.INVALID_ARGUMENT)
         await self._locate(account_id, {ref.digest})
-        if offset < len(ref.prefix):
-            yield ref.prefix[offset:]
+        prefix = ref.prefix[offset:]
         position = max(offset - len(ref.prefix), 0)
         while position < ref.length:
             chunk = await self._read(account_id, ref, position, CHUNK)
             if not chunk:
                 raise StoreError(Reason.STORAGE_CORRUPT)
-            yield chunk
+            yield prefix + chunk
+            prefix = b""
             position += len(chunk)
+        if prefix:
+            yield prefix
 
     async def _read(self, account_id: AccountId, ref: BodyRef, offset: int, length: int | None) -> bytes:
         location = self._places.get((account_id, ref.digest))

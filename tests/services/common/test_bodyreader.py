@@ -251,3 +251,25 @@ def test_the_cache_is_bounded_by_bytes_and_keeps_what_was_used_last() -> None:
     assert cache.get(b"large") is None
     cache.put(b"a", b"x" * 10)
     assert cache.get(b"c")
+
+
+@pytest.mark.parametrize("number", [9, -1])
+async def test_a_damaged_body_is_never_given_out(store: StoreFixture, reader: BodyReader, number: int) -> None:
+    ref = (await deliver(store, *SMALL, LARGE))[number]
+    damage(store, ref)
+    for _ in range(2):
+        assert reader.read_now(ref) is None
+        for attempt in (reader.read(ADA, ref), anext(reader.stream(ADA, ref))):
+            with pytest.raises(StoreError) as raised:
+                await attempt
+            assert raised.value.reason is Reason.STORAGE_CORRUPT
+
+
+def damage(store: StoreFixture, ref: BodyRef) -> None:
+    """Turn over the last byte of a body on the disk."""
+    path = segment_path(str(Path(store.configuration.data, store.configuration.store.path)), ref.segment)
+    with open(path, "r+b") as file:
+        file.seek(ref.offset + ref.length - 1)
+        last = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([last[0] ^ 1]))
