@@ -132,4 +132,3 @@ def _weight(kind: Column, values: Sequence[Any]) -> int:
 
 Located = tuple[BodyRef, int]
 """A value of the LOCATION column: where the message lies, and the length of its header."""
-
