@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from services import __version__
-from services.cli import accounts, configuring, mail, mailboxes, running, sessions, storage
+from services.cli import accounts, configuring, mail, mailboxes, running, sessions, status, storage
 
 app = typer.Typer(
     name="mailkeep",
@@ -18,6 +18,7 @@ app = typer.Typer(
     "MAILKEEP_CONFIG (mailkeep.yaml in the data folder).",
 )
 app.command("run")(running.run)
+app.command("status")(status.status)
 app.command("who")(sessions.who)
 app.command("kick")(sessions.kick)
 app.command("import")(mail.import_mail)

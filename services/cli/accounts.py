@@ -4,135 +4,207 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from services.cli.connecting import configuration, store, with_store
-from services.cli.output import JsonOption, fail, say, show, show_json, size
+from services.cli.connecting import exit_code, explain, store, with_store
+from services.cli.output import EXIT_USAGE, JsonOption, counted, fail, note, say, show, show_facts, size
+from services.cli.people import AccountName, end_sessions, entries, find, users_file
 from services.common.directory import Entry, Status
-from services.common.domain import Account
+from services.common.domain import Account, Quota
 from services.common.errors import Reason, StoreError
-from services.common.sizes import parse_size
+from services.common.sizes import format_size, parse_size
 from services.common.storeclient import StoreClient
-from services.common.usersfile import UsersFile, UsersFileError
+from services.common.usersfile import UsersFileError
 
 commands = typer.Typer(no_args_is_help=True, help="Accounts of the users file, and their mail.")
 
-Name = Annotated[str, typer.Argument(help="Account, for example anna@example.com.")]
 FromInput = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input, one line.")]
-
-
-def _file() -> UsersFile:
-    known = configuration()
-    return UsersFile(Path(known.directory.usersfile))
+NO_LIMIT = "none"
+COLUMNS = ("account", "status", "messages", "used", "quota", "message_quota", "aliases")
 
 
 def _password(from_input: bool) -> str:
     """Asked for twice on a terminal; never taken from the command line, which others can see."""
     if from_input:
-        return sys.stdin.readline().rstrip("\r\n")
-    return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+        password = sys.stdin.readline().rstrip("\r\n")
+    else:
+        password = str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+    if not password:
+        fail("the password is empty", EXIT_USAGE)
+    return password
 
 
-def _bytes(text: str) -> int | None:
+def _bytes(text: str) -> str:
+    """A size in the users file's words, or `none`."""
+    if text == NO_LIMIT:
+        return NO_LIMIT
     try:
-        return parse_size(text) if text else None
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        return format_size(parse_size(text))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not bytes, nor a number with K, M, G or T") from None
+
+
+def _count(text: str) -> str:
+    if text == NO_LIMIT:
+        return NO_LIMIT
+    if not text.isdecimal():
+        raise typer.BadParameter(f"{text!r} is not a number of messages")
+    return str(int(text))
+
+
+BytesOption = Annotated[
+    str | None, typer.Option("--quota", parser=_bytes, metavar="SIZE", help="Most bytes, for example 2G, or none.")
+]
+CountOption = Annotated[
+    str | None, typer.Option("--message-quota", parser=_count, metavar="NUMBER", help="Most messages, or none.")
+]
 
 
 @commands.command()
 def add(
-    name: Name,
-    quota: Annotated[str, typer.Option(help="Most bytes, for example 2G; none is without limit.")] = "",
-    message_quota: Annotated[int | None, typer.Option(min=0, help="Most messages; none is without limit.")] = None,
+    name: AccountName,
+    quota: BytesOption = None,
+    message_quota: CountOption = None,
     alias: Annotated[list[str], typer.Option(help="Further address; repeatable.")] = [],  # noqa: B006
     password_stdin: FromInput = False,
     as_json: JsonOption = False,
 ) -> None:
     """Add an account. Its mailboxes are made when it is first used."""
-    limit = _bytes(quota)
+    if name in entries():
+        fail(f"{name}: there is such an account already")
     password = _password(password_stdin)
-    if not password:
-        fail("the password is empty", 2)
+    limits = Quota(*_limits(quota, message_quota).values())
     try:
-        _file().add(name, password, quota=limit, messagequota=message_quota, aliases=tuple(alias))
+        users_file().add(name, password, quota=limits.max_bytes, messagequota=limits.max_messages, aliases=tuple(alias))
     except UsersFileError as error:
         fail(str(error))
     say(as_json, f"{name} added", account=name)
 
 
 @commands.command()
-def passwd(name: Name, password_stdin: FromInput = False, as_json: JsonOption = False) -> None:
+def passwd(name: AccountName, password_stdin: FromInput = False, as_json: JsonOption = False) -> None:
     """Set a new password; the services take it up within a second."""
+    account = _known(name)
     password = _password(password_stdin)
-    if not password:
-        fail("the password is empty", 2)
     try:
-        _file().set_password(name, password)
+        users_file().set_password(account, password)
     except UsersFileError as error:
         fail(str(error))
-    say(as_json, f"password of {name} changed", account=name)
+    say(as_json, f"password of {account} changed", account=account)
 
 
 @commands.command()
-def disable(name: Name, as_json: JsonOption = False) -> None:
+def quota(
+    name: AccountName,
+    quota: BytesOption = None,
+    message_quota: CountOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Set how much an account may hold; what is not given stays as it is."""
+    account = _known(name)
+    given = {"quota": quota, "messagequota": message_quota}
+    limits = _limits(quota, message_quota)
+    changed = {name: limits[name] for name, text in given.items() if text is not None}
+    if not changed:
+        fail("say what to change: --quota or --message-quota", EXIT_USAGE)
+    try:
+        users_file().change(account, **changed)
+    except UsersFileError as error:
+        fail(str(error))
+    limit = entries()[account].quota
+    facts = {"account": account, "quota": limit.max_bytes, "message_quota": limit.max_messages}
+    say(as_json, f"quota of {account}: {_limit(limit.max_bytes)}, {_messages(limit.max_messages)}", **facts)
+
+
+def _limits(quota: str | None, message_quota: str | None) -> dict[str, int | None]:
+    """The options as numbers, by their names in the users file; None is no limit."""
+    return {
+        "quota": None if quota in (None, NO_LIMIT) else parse_size(quota),
+        "messagequota": None if message_quota in (None, NO_LIMIT) else int(message_quota),
+    }
+
+
+@commands.command()
+def disable(name: AccountName, as_json: JsonOption = False) -> None:
     """Lock an account out: no login, no delivery; its sessions are ended, its mail stays."""
-    _set_status(name, Status.DISABLED)
-    ended = asyncio.run(_end_sessions(name))
-    say(as_json, f"{name} disabled, {ended} sessions ended", account=name, sessions=ended)
+    account = _set_status(name, Status.DISABLED)
+    ended = asyncio.run(_end_sessions(account))
+    say(as_json, f"{account} disabled, {counted(ended, 'session')} ended", account=account, sessions=ended)
 
 
 @commands.command()
-def enable(name: Name, as_json: JsonOption = False) -> None:
+def enable(name: AccountName, as_json: JsonOption = False) -> None:
     """Let an account in again."""
-    _set_status(name, Status.ACTIVE)
-    say(as_json, f"{name} enabled", account=name)
+    account = _set_status(name, Status.ACTIVE)
+    say(as_json, f"{account} enabled", account=account)
 
 
-def _set_status(name: str, status: Status) -> None:
+def _known(name: str) -> str:
+    """The account of the users file that a name stands for; ends the command where there is none."""
+    account, entry = find(name)
+    if entry is None:
+        fail(f"{name}: no such account")
+    return account
+
+
+def _set_status(name: str, status: Status) -> str:
+    account = _known(name)
     try:
-        _file().set_status(name, status)
+        users_file().set_status(account, status)
     except UsersFileError as error:
         fail(str(error))
+    return account
 
 
 async def _end_sessions(name: str) -> int:
     """Sessions that were ended; none where the store does not run (then there are no sessions)."""
     try:
         async with store() as client:
-            return await client.sessions.kick_sessions(user=name)
-    except StoreError:
+            return await end_sessions(client, name)
+    except StoreError as error:
+        if error.reason is not Reason.UNAVAILABLE:
+            raise
+        note("the store does not answer, so no session was ended")
         return 0
 
 
 @commands.command()
 def delete(
-    name: Name,
+    name: AccountName,
     keep_mail: Annotated[bool, typer.Option("--keep-mail", help="Take it out of the users file only.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove an account and its mail, for good."""
+    """Remove an account and its mail, for good. Its sessions are ended."""
+    if name not in entries() and keep_mail:
+        fail(f"{name}: no such account")
     if not yes:
         typer.confirm(f"Remove {name}{'' if keep_mail else ' and all its mail'}?", abort=True)
-    users = _file()
-    known = name in users.names()
-    try:
-        if known:
-            users.remove(name)
-    except UsersFileError as error:
-        fail(str(error))
-    removed = False if keep_mail else with_store(lambda client: _delete_mail(client, name))
-    if not known and not removed:
-        fail(f"there is no account {name}")
+    if keep_mail:
+        _forget(name)
+        asyncio.run(_end_sessions(name))
+        removed = False
+    else:
+        removed = with_store(lambda client: _delete(client, name))
     say(as_json, f"{name} removed", account=name, mail_removed=removed)
 
 
-async def _delete_mail(client: StoreClient, name: str) -> bool:
-    await client.sessions.kick_sessions(user=name)
+async def _delete(client: StoreClient, name: str) -> bool:
+    """Whether there was mail. Nothing is removed where the store does not answer."""
+    try:
+        await client.open_account(name, create=False)
+        held = True
+    except StoreError as error:
+        if error.reason is not Reason.ACCOUNT_NOT_FOUND:
+            raise
+        held = False
+    known = _forget(name)
+    if not known and not held:
+        fail(f"{name}: no such account")
+    # In this order, so that no front end makes the account anew after it is gone.
+    await end_sessions(client, name)
     try:
         await client.delete_account(name)
     except StoreError as error:
@@ -142,59 +214,77 @@ async def _delete_mail(client: StoreClient, name: str) -> bool:
     return True
 
 
+def _forget(name: str) -> bool:
+    """Take an account out of the users file; whether it was there."""
+    if name not in entries():
+        return False
+    try:
+        users_file().remove(name)
+    except UsersFileError as error:
+        fail(str(error))
+    return True
+
+
 @commands.command("list")
 def list_accounts(as_json: JsonOption = False) -> None:
     """Accounts of the users file and of the store, with what they use."""
-    entries = _entries()
-    usage = {account.name: account for account in asyncio.run(_usage())}
-    names = sorted(entries.keys() | usage.keys())
-    columns = ("account", "status", "messages", "used", "quota", "aliases")
-    show(as_json, columns, [_row(name, entries.get(name), usage.get(name), as_json) for name in names])
+    known = entries()
+    usage = asyncio.run(_usage())
+    names = sorted(known.keys() | (usage or {}).keys())
+    rows = [_row(name, known.get(name), usage, as_json) for name in names]
+    show(as_json, COLUMNS, rows)
 
 
 @commands.command("show")
-def show_account(name: Name, as_json: JsonOption = False) -> None:
+def show_account(name: AccountName, as_json: JsonOption = False) -> None:
     """One account: what the users file says and what the store holds."""
-    entry = _entries().get(name)
-    used = next((account for account in asyncio.run(_usage()) if account.name == name), None)
-    if entry is None and used is None:
-        fail(f"there is no account {name}")
-    columns = ("account", "status", "messages", "used", "quota", "aliases")
-    facts = dict(zip(columns, _row(name, entry, used, as_json), strict=True))
-    if as_json:
-        show_json(facts)
-    else:
-        show(False, ("property", "value"), facts.items())
+    account, entry = find(name)
+    usage = asyncio.run(_usage(account))
+    if entry is None and not usage:
+        fail(f"{name}: no such account")
+    show_facts(as_json, dict(zip(COLUMNS, _row(account, entry, usage, as_json), strict=True)))
 
 
-def _entries() -> dict[str, Entry]:
-    try:
-        return {name: user.entry for name, user in _file().users().by_name.items()}
-    except UsersFileError as error:
-        fail(str(error))
-
-
-async def _usage() -> list[Account]:
-    """Every account of the store; nothing where the store does not run."""
-    found: list[Account] = []
+async def _usage(name: str = "") -> dict[str, Account] | None:
+    """Accounts of the store, all or one; None where the store does not run."""
     try:
         async with store() as client:
-            token = ""
-            while True:
-                page = await client.list_accounts(page_token=token)
-                found += page.accounts
-                token = page.token
-                if not token:
-                    return found
-    except StoreError:
-        return found
+            found = [await client.open_account(name, create=False)] if name else await _accounts(client)
+    except StoreError as error:
+        if error.reason is Reason.ACCOUNT_NOT_FOUND:
+            return {}
+        if error.reason is not Reason.UNAVAILABLE:
+            fail(explain(error), exit_code(error))
+        note("the store does not answer, so what accounts use is not known")
+        return None
+    return {account.name: account for account in found}
 
 
-def _row(name: str, entry: Entry | None, used: Account | None, as_json: bool) -> tuple[object, ...]:
-    messages, count = (used.used_messages, used.used_bytes) if used else (0, 0)
+async def _accounts(client: StoreClient) -> list[Account]:
+    found: list[Account] = []
+    page = await client.list_accounts()
+    found += page.accounts
+    while page.token:
+        page = await client.list_accounts(page_token=page.token)
+        found += page.accounts
+    return found
+
+
+def _row(name: str, entry: Entry | None, usage: dict[str, Account] | None, as_json: bool) -> tuple[object, ...]:
+    used = None if usage is None else usage.get(name)
+    messages, count = (used.used_messages, used.used_bytes) if used else (None, None) if usage is None else (0, 0)
     status = entry.status.value if entry else "not in the users file"
-    limit = entry.quota.max_bytes if entry else None
+    limits = (entry.quota.max_bytes, entry.quota.max_messages) if entry else (None, None)
     aliases = list(entry.aliases) if entry else []
     if as_json:
-        return (name, status, messages, count, limit, aliases)
-    return (name, status, messages, size(count), "none" if limit is None else size(limit), ", ".join(aliases))
+        return (name, status, messages, count, *limits, aliases)
+    shown = ("?", "?") if messages is None or count is None else (messages, size(count))
+    return (name, status, *shown, _limit(limits[0]), NO_LIMIT if limits[1] is None else limits[1], ", ".join(aliases))
+
+
+def _limit(count: int | None) -> str:
+    return NO_LIMIT if count is None else size(count)
+
+
+def _messages(count: int | None) -> str:
+    return "any number of messages" if count is None else counted(count, "message")

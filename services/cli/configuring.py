@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
+from services.cli import preflight
 from services.cli.connecting import configuration
-from services.cli.output import EXIT_CONFIGURATION, JsonOption, fail, say, show
+from services.cli.output import JsonOption, complain, fail, say, show, show_json
 from services.common import configuration as configurations
 from services.common import reference as references
+from services.common.configuration import EXIT_CONFIGURATION
+from services.common.problems import ConfigurationError, Problem
 
 commands = typer.Typer(no_args_is_help=True, help="Options: check them, show their values, explain them.")
 
@@ -22,13 +26,19 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Check the configuration; names every error at once and exits with 78 where there is one."""
-    known = configuration()
+    found: list[Problem] = []
     try:
-        if ports:
-            configurations.check_ports(known)
-    except configurations.ConfigurationError as error:
-        fail(str(error), EXIT_CONFIGURATION)
-    say(as_json, "the configuration is good", errors=[])
+        found += preflight.problems(configurations.load(environ=os.environ), ports=ports)
+    except ConfigurationError as error:
+        found += error.problems
+    if as_json:
+        show_json({"errors": [asdict(problem) for problem in found]})
+    elif found:
+        complain(str(ConfigurationError(found)))
+    else:
+        say(False, "the configuration is good")
+    if found:
+        raise typer.Exit(EXIT_CONFIGURATION)
 
 
 @commands.command("show")
@@ -46,10 +56,16 @@ def show_values(
         if row.name.startswith(prefix)
     ]
     kept = [row for row in rows if not changed or row[1] != row[2]]
+    if not rows:
+        fail(f"no option begins with {prefix}")
     show(as_json, ("option", "value", "default", "change"), kept)
 
 
 @commands.command()
-def reference() -> None:
+def reference(as_json: JsonOption = False) -> None:
     """The reference of all options, as Markdown (docs/options.md)."""
-    sys.stdout.write(references.markdown())
+    if not as_json:
+        sys.stdout.write(references.markdown())
+        return
+    rows = configurations.rows()
+    show_json([{"option": row.name, "default": row.default, **asdict(row.option)} for row in rows])

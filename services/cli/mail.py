@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,16 +14,17 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from services.cli.connecting import configuration, with_store
-from services.cli.output import JsonOption, errors, fail, say
+from services.cli.connecting import exit_code, explain, store
+from services.cli.output import EXIT_FAILURE, EXIT_INTERRUPTED, JsonOption, complain, errors, fail, say
+from services.cli.people import AccountName, find
 from services.cli.transfer import exporting, importing
 from services.cli.transfer.eml import EmlSource, EmlTarget
 from services.cli.transfer.maildir import MaildirSource, MaildirTarget
 from services.cli.transfer.mbox import MboxSource, MboxTarget
 from services.cli.transfer.message import Source, SourceError, Target
-from services.common.domain import INBOX, Quota
+from services.common.domain import INBOX, Account, Quota
+from services.common.errors import Reason, StoreError
 from services.common.storeclient import StoreClient
-from services.common.usersfile import UsersFile
 
 
 class Format(StrEnum):
@@ -43,65 +46,111 @@ SOURCES: dict[Format, Callable[[Path, str], Source]] = {
     Format.EML: EmlSource,
 }
 
-Account = Annotated[str, typer.Argument(help="Account, for example anna@example.com.")]
-FormatOption = Annotated[Format | None, typer.Option("--format", help="Kind of files; guessed when left out.")]
-
 
 def import_mail(
-    account: Account,
+    account: AccountName,
     path: Annotated[Path, typer.Argument(exists=True, help="An mbox, a Maildir, an .eml file, or a folder of these.")],
-    form: FormatOption = None,
-    folder: Annotated[str, typer.Option(help="Mailbox for what has no folder of its own.")] = "",
+    form: Annotated[
+        Format | None, typer.Option("--format", help="Kind of files; guessed when left out.", show_default=False)
+    ] = None,
+    folder: Annotated[str, typer.Option(help="Mailbox for what has no folder of its own.", metavar="NAME")] = "",
+    create: Annotated[bool, typer.Option("--create", help="Also for an account that is not known yet.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Bring mail in from files, with folders, flags and dates.
 
     May be stopped and repeated: a message whose bytes its folder already holds is not brought in again.
     """
+    name, entry = find(account)
+    quota = entry.quota if entry else Quota()
+    tally = importing.Tally()
 
-    async def work(client: StoreClient) -> importing.Tally:
-        found = await client.open_account(account)
+    async def work(client: StoreClient) -> None:
+        found = await _open(client, name, create=create or entry is not None)
         source = SOURCES[form or _guess(path)](path, folder)
         with _progress() as progress:
-            return await importing.Importer(client, found, _quota(account), progress).run(source)
+            await importing.Importer(client, found, quota, progress, tally).run(source)
 
-    try:
-        tally = with_store(work)
-    except (SourceError, OSError) as error:
-        fail(str(error))
+    code = _transfer(work)
     text = f"{tally.imported} imported, {tally.present} there already, {tally.refused} refused (too large)"
-    say(as_json, text, imported=tally.imported, present=tally.present, refused=tally.refused)
-    if tally.refused:
-        raise typer.Exit(1)
+    _report(as_json, text, code, tally)
+    raise typer.Exit(code or int(bool(tally.refused or tally.skipped)))
 
 
 def export_mail(
-    account: Account,
+    account: AccountName,
     path: Annotated[Path, typer.Argument(help="Folder to write to; made when it is not there.")],
     form: Annotated[Format, typer.Option("--format", help="Kind of files.")] = Format.MAILDIR,
-    folder: Annotated[list[str], typer.Option(help="Only mailboxes whose name matches (* ? []); repeatable.")] = [],  # noqa: B006
+    folder: Annotated[
+        list[str], typer.Option(help="Only mailboxes whose name matches (* ? []); repeatable.", metavar="PATTERN")
+    ] = [],  # noqa: B006
     as_json: JsonOption = False,
 ) -> None:
     """Write an account's mail to files, byte for byte, with folders, flags and dates.
 
     May be stopped and repeated: Maildir and eml leave alone what they wrote before, mbox writes a folder anew.
+    Maildir has room for 26 keywords a folder; mbox and eml keep all.
     """
+    name, _ = find(account)
+    tally = exporting.Tally()
 
-    def wanted(name: str) -> bool:
-        return not folder or any(fnmatchcase(name, pattern) for pattern in folder)
+    def wanted(mailbox: str) -> bool:
+        return not folder or any(fnmatchcase(mailbox, pattern) for pattern in folder)
 
-    async def work(client: StoreClient) -> exporting.Tally:
-        found = await client.open_account(account, create=False)
-        path.mkdir(parents=True, exist_ok=True)
+    async def work(client: StoreClient) -> None:
+        found = await client.open_account(name, create=False)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _progress() as progress:
-            return await exporting.Exporter(client, found, TARGETS[form](path), progress).run(wanted)
+            await exporting.Exporter(client, found, TARGETS[form](path), progress, tally).run(wanted)
+
+    code = _transfer(work)
+    _report(as_json, f"{tally.exported} exported, {tally.present} there already", code, tally)
+    if not code and not tally.folders:
+        fail("no mailbox matches")
+    raise typer.Exit(code or int(bool(tally.skipped)))
+
+
+def _transfer(work: Callable[[StoreClient], Awaitable[None]]) -> int:
+    """Run it, and say what stopped it; the exit code."""
+
+    async def run() -> None:
+        async with store() as client:
+            await work(client)
 
     try:
-        tally = with_store(work)
+        asyncio.run(run())
+    except KeyboardInterrupt:
+        complain("interrupted; the same command goes on from here")
+        return EXIT_INTERRUPTED
+    except StoreError as error:
+        complain(explain(error))
+        return exit_code(error)
+    except SourceError as error:
+        complain(str(error))
+        return EXIT_FAILURE
     except OSError as error:
-        fail(str(error))
-    text = f"{tally.exported} exported, {tally.present} there already"
-    say(as_json, text, exported=tally.exported, present=tally.present)
+        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        return EXIT_FAILURE
+    return 0
+
+
+def _report(as_json: bool, text: str, code: int, tally: importing.Tally | exporting.Tally) -> None:
+    """What was done, also by a run that was stopped; nothing where it did not begin."""
+    if tally.skipped:
+        complain(f"folders left out because of their names: {', '.join(tally.skipped)}")
+    facts = asdict(tally)
+    if not code or any(facts.values()) or as_json:
+        say(as_json, text, **facts, complete=not code)
+
+
+async def _open(client: StoreClient, name: str, *, create: bool) -> Account:
+    """The account; a name that nobody knows is more likely mistyped than meant."""
+    try:
+        return await client.open_account(name, create=create)
+    except StoreError as error:
+        if error.reason is Reason.ACCOUNT_NOT_FOUND:
+            fail(f"{name}: no such account (mailkeep account add, or --create)")
+        raise
 
 
 def _guess(path: Path) -> Format:
@@ -114,21 +163,12 @@ def _guess(path: Path) -> Format:
         return Format.MBOX if file.read(5) == b"From " else Format.EML
 
 
-def _quota(account: str) -> Quota:
-    """The account's quota; none for an account that it does not know (mail may be brought in first)."""
-    known = configuration()
-    user = UsersFile(Path(known.directory.usersfile)).users().by_name.get(account)
-    if user is None:
-        errors.print(f"note: the users file has no {account}", style="yellow", highlight=False)
-        return Quota()
-    return user.entry.quota
-
-
 @contextmanager
 def _progress() -> Iterator[importing.Progress]:
     """A bar per folder on standard error, where that is a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=errors, transient=True) as progress:
+    name = TextColumn("{task.description}", markup=False)
+    columns = (name, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
         tasks: dict[str, TaskID] = {}
 
         def told(folder: str, total: int | None, done: int) -> None:

@@ -3,36 +3,49 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-EXIT_FAILURE = 1
-EXIT_UNAVAILABLE = 69
-EXIT_CONFIGURATION = 78
+EXIT_FAILURE: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_UNAVAILABLE: Final = os.EX_UNAVAILABLE
+EXIT_INTERRUPTED: Final = 130
+"""128 and SIGINT's number, as shells have it."""
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
-_WIDE = 200
+_WIDE: Final = 1000
 """Columns where the output goes to no terminal: a table in a file or a pipe is not cut."""
 
 console = Console(width=None if sys.stdout.isatty() else _WIDE)
 errors = Console(stderr=True, width=None if sys.stderr.isatty() else _WIDE)
 
 
-def show(as_json: bool, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
+def show(as_json: bool, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print rows as a table, or as a JSON list of objects with the columns as keys."""
     if as_json:
         show_json([dict(zip(columns, row, strict=True)) for row in rows])
         return
-    table = Table(*[column.replace("_", " ") for column in columns], title=title or None, box=None, pad_edge=False)
+    table = Table(*[column.replace("_", " ") for column in columns], box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row))
+        # As Text: what looks like markup is part of somebody's mailbox name.
+        table.add_row(*(Text("" if value is None else str(value)) for value in row))
     console.print(table)
+
+
+def show_facts(as_json: bool, facts: dict[str, Any]) -> None:
+    """Print one thing's properties as two columns, or as a JSON object."""
+    if as_json:
+        show_json(facts)
+    else:
+        show(False, ("property", "value"), [(name.replace("_", " "), value) for name, value in facts.items()])
 
 
 def show_json(value: Any) -> None:
@@ -46,13 +59,28 @@ def say(as_json: bool, text: str, **facts: Any) -> None:
     if as_json:
         show_json(facts)
     else:
-        console.print(text, highlight=False)
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """Something to know beside the outcome; on standard error."""
+    errors.print(f"note: {text}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+
+
+def complain(text: str) -> None:
+    """Say what went wrong on standard error."""
+    errors.print(text, style="red", highlight=False, markup=False, soft_wrap=True)
 
 
 def fail(text: str, code: int = EXIT_FAILURE) -> NoReturn:
     """Say why on standard error and leave."""
-    errors.print(text, style="red", highlight=False, markup=False)
+    complain(text)
     raise typer.Exit(code)
+
+
+def counted(number: int, word: str) -> str:
+    """1 session, 2 sessions."""
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def size(count: int) -> str:

@@ -5,25 +5,24 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from services.cli import demo as demonstration
-from services.cli.connecting import ROLE
-from services.cli.output import EXIT_CONFIGURATION, console, fail, show
-from services.cli.supervisor import FRONT_ENDS, Supervisor, environment
+from services.cli import preflight
+from services.cli.connecting import ROLE, explain
+from services.cli.datafolder import AlreadyRunning, DataFolder
+from services.cli.endpoints import endpoints
+from services.cli.output import JsonOption, complain, fail, say, show, show_json
+from services.cli.supervisor import Supervisor, environment
 from services.common import configuration as configurations
 from services.common import telemetry
+from services.common.configuration import EXIT_CONFIGURATION
+from services.common.errors import StoreError
 from services.common.options import Configuration
+from services.common.problems import ConfigurationError
 from services.common.storeclient import connect
-from services.common.tls import write_self_signed
-from services.common.usersfile import UsersFile
-from services.common.values import variable
-
-CERTIFICATE = "demo-certificate.pem"
-KEY = "demo-key.pem"
 
 
 def run(
@@ -31,104 +30,65 @@ def run(
         bool,
         typer.Option(help="Ports below 1024 raised by 1000, a certificate, and demo@example.com (password demo)."),
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Start store, lmtp, pop and imap and keep them running; Ctrl-C stops them in order."""
+    known = _load(os.environ)
     try:
-        overrides = _demo_overrides(os.environ) if demo else {}
-        known = configurations.load(environ={**os.environ, **overrides})
-        Path(known.data).mkdir(parents=True, exist_ok=True)
-        configurations.check_ports(known)
-    except configurations.ConfigurationError as error:
+        with DataFolder(known.data):
+            overrides = demonstration.overrides(known) if demo else {}
+            known = _load({**os.environ, **overrides})
+            preflight.check(known, ports=True)
+            telemetry.configure_logging(known.log)
+            code = asyncio.run(_supervise(known, overrides, demo, as_json))
+    except ConfigurationError as error:
         fail(str(error), EXIT_CONFIGURATION)
-    telemetry.configure_logging(known.log)
-    code = asyncio.run(_supervise(known, overrides, demo))
+    except AlreadyRunning as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     raise typer.Exit(code)
 
 
-async def _supervise(known: Configuration, overrides: Mapping[str, str], demo: bool) -> int:
-    tasks: set[asyncio.Task[None]] = set()
+def _load(environ: Mapping[str, str]) -> Configuration:
+    try:
+        return configurations.load(environ=environ)
+    except ConfigurationError as error:
+        fail(str(error), EXIT_CONFIGURATION)
 
+
+async def _supervise(known: Configuration, overrides: Mapping[str, str], demo: bool, as_json: bool) -> int:
     def ready() -> None:
-        task = asyncio.create_task(_started(known, demo))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        _tell(known, demo, as_json)
 
-    return await Supervisor(known, environment(known, overrides), ready).run()
+    async def prepare() -> None:
+        await _fill_demo(known)
 
-
-async def _started(known: Configuration, demo: bool) -> None:
-    """Fill the demo account and print where things are."""
-    if demo:
-        client = connect(known, ROLE)
-        try:
-            given = await demonstration.fill(client)
-        finally:
-            await client.close()
-        if given:
-            console.print(f"{given} messages put into {demonstration.ACCOUNT}", highlight=False)
-    show(False, ("service", "address", "port", "security", "health"), _table(known), title="Mailkeep is running")
-    if demo:
-        console.print(_lines_to_paste(known), highlight=False, markup=False, soft_wrap=True)
+    return await Supervisor(known, environment(known, overrides), ready, prepare if demo else None).run()
 
 
-def _table(known: Configuration) -> list[tuple[str, str, str, str, str]]:
+async def _fill_demo(known: Configuration) -> None:
+    """Sample mail for the demo account; without it everything runs as well."""
+    client = connect(known, ROLE)
+    try:
+        await demonstration.fill(client)
+    except StoreError as error:
+        complain(f"no sample mail for {demonstration.ACCOUNT}: {explain(error)}")
+    finally:
+        await client.close()
+
+
+def _tell(known: Configuration, demo: bool, as_json: bool) -> None:
+    """Where what listens."""
+    columns = ("service", "address", "port", "security", "health")
     rows = [
-        (
-            "store",
-            known.store.socket,
-            "",
-            "Unix socket, this user only",
-            _health(known.store.listen, known.store.adminport),
-        )
+        (point.service, point.address, str(point.port or ""), point.security, point.health)
+        for point in endpoints(known)
     ]
-    for name in FRONT_ENDS:
-        options = getattr(known, name)
-        if not options.enable:
-            continue
-        starttls = "STLS" if name == "pop" else "STARTTLS"
-        health = _health(options.listen, options.adminport)
-        rows.append((name, options.listen, str(options.port), starttls if known.tls.certfile else "none", health))
-        if known.tls.certfile and getattr(options, "enablesslport", False):
-            rows.append((f"{name}s", options.listen, str(options.sslport), "TLS", health))
-    return rows
-
-
-def _health(listen: str, port: int) -> str:
-    return f"http://{listen or '127.0.0.1'}:{port}/readyz" if port else ""
-
-
-def _lines_to_paste(known: Configuration) -> str:
-    user = f"{demonstration.ACCOUNT}:{demonstration.PASSWORD}"
-    imap, pop = f"{known.imap.listen}:{known.imap.port}", f"{known.pop.listen}:{known.pop.port}"
-    return f"""
-Read the demo account (password: {demonstration.PASSWORD}) from another terminal:
-  curl -u {user} imap://{imap}/                            # folders
-  curl -u {user} 'imap://{imap}/INBOX;MAILINDEX=1'         # the first message
-  curl -u {user} imap://{imap}/INBOX -X 'SEARCH UNSEEN'    # what is new
-  curl -u {user} pop3://{pop}/                             # the same by POP3
-Ctrl-C stops everything; the mail stays in {known.data}."""
-
-
-def _demo_overrides(environ: Mapping[str, str]) -> dict[str, str]:
-    """Ports below 1024 raised by 1000, and a certificate; what the configuration says of one stays.
-
-    Makes the certificate and the account where they are missing.
-    """
-    known = configurations.load(environ=environ)
-    Path(known.data).mkdir(parents=True, exist_ok=True)
-    _demo_account(Path(known.directory.usersfile))
-    overrides = {
-        variable(name): str(number + 1000) for name, number in configurations.ports(known).items() if number < 1024
-    }
-    if not known.tls.certfile:
-        certificate, key = Path(known.data, CERTIFICATE), Path(known.data, KEY)
-        if not certificate.exists():
-            write_self_signed(certificate, key)
-        overrides |= {variable("tls.certfile"): str(certificate), variable("tls.keyfile"): str(key)}
-    return overrides
-
-
-def _demo_account(path: Path) -> None:
-    users = UsersFile(path)
-    if demonstration.ACCOUNT not in users.names():
-        users.add(demonstration.ACCOUNT, demonstration.PASSWORD)
+    if as_json:
+        show_json({"running": [dict(zip(columns, row, strict=True)) for row in rows], "data": known.data})
+        return
+    say(False, "\nMailkeep is running")
+    show(False, columns, rows)
+    text = demonstration.lines_to_paste(known) if demo else ""
+    say(False, f"{text}\nCtrl-C stops everything; the mail stays in {known.data}.")

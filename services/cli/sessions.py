@@ -3,28 +3,48 @@
 from __future__ import annotations
 
 import time
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from services.cli.connecting import with_store
-from services.cli.output import JsonOption, fail, say, show
+from services.cli.output import EXIT_USAGE, JsonOption, counted, fail, say, show
+from services.cli.people import UserOption
 from services.common.domain import SessionInfo
 from services.common.storeclient import StoreClient
 
-User = Annotated[str, typer.Option(help="Only sessions of this account.")]
-Service = Annotated[str, typer.Option(help="Only sessions of this service: pop, imap or lmtp.")]
-Address = Annotated[str, typer.Option(help="Only sessions from this client address.")]
+
+class Service(StrEnum):
+    """Services that have sessions."""
+
+    IMAP = "imap"
+    LMTP = "lmtp"
+    POP = "pop"
 
 
-def who(user: User = "", service: Service = "", address: Address = "", as_json: JsonOption = False) -> None:
+ServiceOption = Annotated[Service | None, typer.Option("--service", help="Only sessions of this service.")]
+AddressOption = Annotated[str, typer.Option("--address", help="Only sessions from this client address.")]
+SessionOption = Annotated[str, typer.Option("--session", help="Only this session (an id of `mailkeep who`).")]
+COLUMNS = ("session_id", "service", "user", "address", "process", "started")
+
+
+def who(
+    user: UserOption = "",
+    service: ServiceOption = None,
+    address: AddressOption = "",
+    session: SessionOption = "",
+    as_json: JsonOption = False,
+) -> None:
     """Who is connected: user, service, address, since when."""
 
     async def work(client: StoreClient) -> list[SessionInfo]:
-        return list(await client.sessions.list_sessions(user=user, service=service, address=address))
+        return list(
+            await client.sessions.list_sessions(user=user, service=service or "", address=address, session_id=session)
+        )
 
-    columns = ("session_id", "service", "user", "address", "process", "started")
-    show(as_json, columns, [_row(session, as_json) for session in with_store(work)])
+    found = sorted(with_store(work), key=lambda each: (each.started, each.session_id))
+    show(as_json, COLUMNS, [_row(each, as_json) for each in found])
 
 
 def _row(session: SessionInfo, as_json: bool) -> tuple[object, ...]:
@@ -33,18 +53,20 @@ def _row(session: SessionInfo, as_json: bool) -> tuple[object, ...]:
 
 
 def kick(
-    user: User = "",
-    service: Service = "",
-    address: Address = "",
-    session: Annotated[str, typer.Option(help="Only this session (an id of `mailkeep who`).")] = "",
+    user: UserOption = "",
+    service: ServiceOption = None,
+    address: AddressOption = "",
+    session: SessionOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """End the sessions that match; at least one choice is needed. Clients are told goodbye and may log in again."""
+    """End the sessions that match all that is given. Clients are told goodbye and may log in again."""
     if not (user or service or address or session):
-        fail("say which sessions: --user, --service, --address or --session", 2)
+        fail("say which sessions: --user, --service, --address or --session", EXIT_USAGE)
 
     async def work(client: StoreClient) -> int:
-        return await client.sessions.kick_sessions(user=user, service=service, address=address, session_id=session)
+        return await client.sessions.kick_sessions(
+            user=user, service=service or "", address=address, session_id=session
+        )
 
     kicked = with_store(work)
-    say(as_json, f"{kicked} sessions ended", kicked=kicked)
+    say(as_json, f"{counted(kicked, 'session')} ended", kicked=kicked)

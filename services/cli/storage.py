@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from services.cli.connecting import configuration, with_store
-from services.cli.output import JsonOption, fail, say, show, show_json, size
+from services.cli.datafolder import supervisor_of
+from services.cli.output import JsonOption, complain, fail, say, show, show_json, size
 from services.common.storeclient import StoreClient
 from services.common.storeclient.maintenance import Compacted, Finding
 
@@ -59,7 +60,10 @@ def backup(
     path: Annotated[Path, typer.Argument(help="Folder that does not exist or is empty, on the store's machine.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Copy the running store into a folder; the copy is consistent in itself."""
+    """Copy the running store into a folder; the copy is consistent in itself.
+
+    The users file and the configuration are files of their own: copy them beside it.
+    """
 
     async def work(client: StoreClient) -> int:
         return await client.maintenance.backup(str(path.absolute()))
@@ -76,13 +80,21 @@ def restore(
     """Put a backup where the store is to be. The store must be stopped and its folder absent or empty."""
     # The one command that needs the store's own code, because there is no store to ask.
     from services.store import backup as backups
+    from services.store.schema import SchemaTooNew
 
     known = configuration()
     target = Path(known.store.path)
+    if supervisor := supervisor_of(known.data):
+        fail(f"the store runs (under process {supervisor}): stop it first")
     try:
         findings = backups.restore(str(path), str(target))
-    except (backups.BackupRefused, OSError) as error:
+    except (backups.BackupRefused, SchemaTooNew) as error:
         fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except KeyboardInterrupt:
+        complain(f"interrupted: remove {target} before the next try")
+        raise
     _show_findings([(f.kind, f.file, f.account, f.detail) for f in findings], as_json)
     if not findings and not as_json:
         say(False, f"restored to {target}")

@@ -1,48 +1,37 @@
 """One parent for all service processes on a machine: start in order, restart what dies, stop in order.
 
-The store starts first and stops last. A front end that dies takes only its own sessions with it and is started again,
-with a growing pause while it keeps dying. The supervisor itself holds no mail and no connection.
+The store starts first and stops last. What cannot start at all ends everything, with its own words on standard error;
+what dies later is started again, with a growing pause while it keeps dying, and takes only its own sessions with it.
+The supervisor holds no mail and no connection.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
-import sys
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
 
+from services.cli.readiness import ReadinessSocket
+from services.cli.worker import Ended, Worker
+from services.common import configuration as configurations
+from services.common import process as processes
+from services.common.crosschecks import FRONT_ENDS
 from services.common.options import Configuration
+from services.common.parent import PARENT
+from services.common.problems import ConfigurationError
+from services.common.telemetry import session_logger
 
-logger = logging.getLogger(__name__)
+LOG = session_logger("supervisor")
 
-STORE = "store"
-FRONT_ENDS = ("lmtp", "pop", "imap")
-READY_SECONDS = 60.0
-STEADY_SECONDS = 30.0
-MAX_PAUSE = 30.0
-EXIT_CONFIGURATION = 78
-STOP_MARGIN = 10.0
-
-
-@dataclass(slots=True)
-class Worker:
-    """One service process. `number` counts the processes of a service from 0."""
-
-    service: str
-    number: int
-    process: asyncio.subprocess.Process | None = None
-    started: float = 0.0
-    pause: float = 0.5
-
-    @property
-    def name(self) -> str:
-        """What logs call it."""
-        return f"{self.service}/{self.number}"
+STORE: Final = "store"
+READY_SECONDS: Final = 60.0
+"""What a front end has to start in. The store may take its time: it may have an older store to migrate."""
+REMIND_SECONDS: Final = 30.0
+STOP_MARGIN: Final = 10.0
+"""What an end may take beyond the drain window; the process itself forces it before."""
 
 
 def workers(configuration: Configuration) -> list[Worker]:
@@ -59,129 +48,137 @@ def workers(configuration: Configuration) -> list[Worker]:
 class Supervisor:
     """Runs the services until it is told to stop.
 
-    `environ` is what the services are started with (it carries the data folder and the overrides). `ready` is called
-    once every port answers.
+    `environ` is what the services are started with (it carries the data folder and the overrides). `prepare` is awaited
+    when the store answers, before the front ends start; `ready` is called once all of them listen.
     """
 
-    def __init__(self, configuration: Configuration, environ: Mapping[str, str], ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        environ: Mapping[str, str],
+        ready: Callable[[], None],
+        prepare: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._configuration = configuration
         self._environ = environ
         self._ready = ready
+        self._prepare = prepare
         self._store = Worker(STORE, 0)
         self._workers = workers(configuration)
         self._stop = asyncio.Event()
-        self._failed = 0
+        self._code = 0
 
     async def run(self) -> int:
         """Start everything, keep it running, stop it in order. Returns the exit code."""
+        readiness = ReadinessSocket(self._is_up)
+        environ = {**self._environ, "NOTIFY_SOCKET": readiness.name, PARENT: str(os.getpid())}
         self._on_signals()
         try:
-            if await self._start_all():
+            if await self._start(environ):
                 self._ready()
+                processes.notify("READY=1")
                 await self._stop.wait()
         finally:
+            processes.notify("STOPPING=1")
             await self._stop_all()
-        return self._failed
+            readiness.close()
+        return self._code
 
+    # ---- signals ----------------------------------------------------------------------------------------------------
     def _on_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._stop.set)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
+            loop.add_signal_handler(number, self._asked_to_stop)
+        at_terminal = os.isatty(0)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up, at_terminal)
 
-    def _reload(self) -> None:
-        for worker in [self._store, *self._workers]:
-            if worker.process is not None:
-                _signal(worker.process, signal.SIGHUP)
-
-    async def _start_all(self) -> bool:
-        """Whether all came up; the store first, since the others wait for it."""
-        keepers = [asyncio.create_task(self._keep(self._store))]
-        if not await self._answers(self._configuration.store.socket):
-            return False
-        keepers += [asyncio.create_task(self._keep(worker)) for worker in self._workers]
-        self._keepers = keepers
-        for worker in self._workers:
-            options = getattr(self._configuration, worker.service)
-            if not await self._answers((options.listen, options.port)):
-                return False
-        return True
-
-    async def _answers(self, address: str | tuple[str, int]) -> bool:
-        """Wait until something accepts there, we are told to stop, or the time is over."""
-        deadline = time.monotonic() + READY_SECONDS
-        while not self._stop.is_set() and time.monotonic() < deadline:
-            with contextlib.suppress(OSError):
-                opening = (
-                    asyncio.open_unix_connection(address)
-                    if isinstance(address, str)
-                    else asyncio.open_connection(*address)
-                )
-                _, writer = await opening
-                writer.close()
-                return True
-            await asyncio.sleep(0.05)
+    def _asked_to_stop(self) -> None:
+        """Asked once: drain. Asked again: somebody is waiting, cut it short."""
         if not self._stop.is_set():
-            logger.error("not answering after %d s: %s", READY_SECONDS, address)
-            self._failed = 1
+            LOG.info("stopping; ask once more to cut it short", seconds=self._drain_seconds())
+            self._stop.set()
+            return
+        for worker in [self._store, *self._workers]:
+            if worker.stopping:
+                worker.signal(signal.SIGTERM)
+
+    def _hung_up(self, at_terminal: bool) -> None:
+        """SIGHUP: reload; but stop where it came because the terminal was closed."""
+        if at_terminal and not os.isatty(0):
+            self._stop.set()
+            return
+        for worker in [self._store, *self._workers]:
+            worker.reload()
+
+    def _is_up(self, pid: int) -> None:
+        for worker in [self._store, *self._workers]:
+            worker.said_ready(pid)
+
+    # ---- start ------------------------------------------------------------------------------------------------------
+    async def _start(self, environ: Mapping[str, str]) -> bool:
+        """Whether all came up; the store first, since the others wait for it."""
+        self._store.begin(environ)
+        if not await self._up([self._store], None):
+            return False
+        if self._prepare is not None:
+            await self._prepare()
+        for worker in self._workers:
+            worker.begin(environ)
+        return await self._up(self._workers, READY_SECONDS)
+
+    async def _up(self, started: Sequence[Worker], seconds: float | None) -> bool:
+        """Wait until all of them listen, one of them ends, or we are told to stop."""
+        loop = asyncio.get_running_loop()
+        deadline = None if seconds is None else loop.time() + seconds
+        while not self._stop.is_set():
+            if failed := next((worker for worker in started if worker.failed), None):
+                self._give_up(failed, "cannot start", ended=str(failed.failed))
+                return False
+            missing = [worker for worker in started if not worker.up.is_set()]
+            if not missing:
+                return True
+            if deadline is not None and loop.time() >= deadline:
+                self._give_up(missing[0], "not up in time", seconds=READY_SECONDS)
+                return False
+            if not await self._something(missing, deadline):
+                LOG.warning("still starting", processes=", ".join(worker.name for worker in missing))
         return False
 
-    async def _keep(self, worker: Worker) -> None:
-        """Start a process again whenever it ends, until we stop."""
-        while not self._stop.is_set():
-            code = await self._run_once(worker)
-            if self._stop.is_set():
-                return
-            if code == EXIT_CONFIGURATION:
-                # It said what is wrong with its configuration; the same start cannot end otherwise.
-                self._failed = code
-                self._stop.set()
-                return
-            if time.monotonic() - worker.started > STEADY_SECONDS:
-                worker.pause = 0.5
-            logger.error("%s ended with code %s; starting it again in %.1f s", worker.name, code, worker.pause)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), worker.pause)
-            worker.pause = min(worker.pause * 2, MAX_PAUSE)
-
-    async def _run_once(self, worker: Worker) -> int:
-        worker.started = time.monotonic()
-        worker.process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            f"services.{worker.service}",
-            env={**self._environ, "MAILKEEP_WORKER": str(worker.number)},
-            stdin=asyncio.subprocess.DEVNULL,
-            # A group of its own: Ctrl-C reaches the supervisor alone, which then stops them in order.
-            start_new_session=True,
+    async def _something(self, missing: Sequence[Worker], deadline: float | None) -> bool:
+        """Wait for news of these; False where there was none for a while."""
+        news = [asyncio.ensure_future(event) for worker in missing for event in (worker.up.wait(), worker.over.wait())]
+        news.append(asyncio.ensure_future(self._stop.wait()))
+        left = REMIND_SECONDS if deadline is None else deadline - asyncio.get_running_loop().time()
+        done, waiting = await asyncio.wait(
+            news, timeout=min(REMIND_SECONDS, max(left, 0.0)), return_when=asyncio.FIRST_COMPLETED
         )
-        return await worker.process.wait()
+        for future in waiting:
+            future.cancel()
+        return bool(done)
 
+    def _give_up(self, worker: Worker, event: str, **facts: str | float) -> None:
+        LOG.error(event, error=None, process=worker.name, **facts)
+        configuration = worker.failed == Ended(configurations.EXIT_CONFIGURATION)
+        self._code = configurations.EXIT_CONFIGURATION if configuration else 1
+
+    # ---- stop -------------------------------------------------------------------------------------------------------
     async def _stop_all(self) -> None:
         """Front ends first, so that running commands still find the store; each within its drain time."""
         self._stop.set()
-        drain = max((getattr(self._configuration, w.service).drainseconds for w in self._workers), default=0)
-        await asyncio.gather(*(_end(worker, drain + STOP_MARGIN) for worker in self._workers))
-        await _end(self._store, self._configuration.store.drainseconds + STOP_MARGIN)
+        seconds = self._drain_seconds() + STOP_MARGIN
+        await asyncio.gather(*(worker.end(seconds) for worker in self._workers))
+        await self._store.end(self._current().store.drainseconds + STOP_MARGIN)
 
+    def _drain_seconds(self) -> int:
+        """The longest drain window of the front ends."""
+        current = self._current()
+        return max((int(getattr(current, worker.service).drainseconds) for worker in self._workers), default=0)
 
-async def _end(worker: Worker, seconds: float) -> None:
-    """SIGTERM, wait, and SIGKILL for what is still there."""
-    process = worker.process
-    if process is None or process.returncode is not None:
-        return
-    _signal(process, signal.SIGTERM)
-    try:
-        await asyncio.wait_for(process.wait(), seconds)
-    except TimeoutError:
-        logger.error("%s did not stop within %.0f s: killed", worker.name, seconds)
-        _signal(process, signal.SIGKILL)
-        await process.wait()
-
-
-def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.send_signal(number)
+    def _current(self) -> Configuration:
+        """The configuration as it is now: the services take up new drain times while they run."""
+        with contextlib.suppress(ConfigurationError):
+            return configurations.load(environ=self._environ)
+        return self._configuration
 
 
 def environment(configuration: Configuration, overrides: Mapping[str, str]) -> dict[str, str]:

@@ -32,6 +32,7 @@ from services.common.admin import AdminServer, Health
 from services.common.configuration import EXIT_CONFIGURATION, ConfigurationError
 from services.common.live import Live
 from services.common.options import Configuration
+from services.common.parent import end_with_parent
 from services.common.prometheus import PrometheusObserver
 from services.common.reloading import Reloader
 
@@ -139,6 +140,7 @@ def run(name: str, serve: Serve) -> NoReturn:
     """Run `serve` until it is told to stop, and leave: 0 after a drain, 78 for a configuration that cannot be used
     (every error on standard error), 1 for anything else that kept it from starting or made it fail.
     """
+    end_with_parent(os.environ)
     try:
         configuration = configurations.load(environ=os.environ)
         configurations.check_files(configuration)

@@ -13,7 +13,7 @@ import yaml
 from services.common.values import BY_VARIABLE, PREFIX, TABLE, Row
 from services.common.yamlfile import YamlError, compose, explain
 
-RESERVED: Final = frozenset({"MAILKEEP_DATA", "MAILKEEP_CONFIG", "MAILKEEP_WORKER"})
+RESERVED: Final = frozenset({"MAILKEEP_DATA", "MAILKEEP_CONFIG", "MAILKEEP_PARENT", "MAILKEEP_WORKER"})
 MAX_DEPTH: Final = 4
 _GROUPS: Final = frozenset(row.group.upper() for row in TABLE.values())
 _KUBERNETES: Final = re.compile(r"SERVICE_HOST|SERVICE_PORT(_.*)?|PORT_[0-9]+_(TCP|UDP).*")

@@ -42,7 +42,7 @@ class UsersFileDirectory:
 
     @property
     def generation(self) -> int:
-        """Grows with each change of the file that was taken up. Asking looks at the file, once a second."""
+        """Grows with each change of the file, when it is seen and when it is taken up. Asking looks, once a second."""
         self._look()
         return self._generation
 
@@ -105,6 +105,8 @@ class UsersFileDirectory:
         found = signature(self._path)
         if found != self._signature:
             self._signature = found
+            # At once, not when it is read: what is remembered of logins must not answer in between.
+            self._generation += 1
             self._reading = loop.create_task(self._read())
 
     async def _read(self) -> None:

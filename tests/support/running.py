@@ -53,7 +53,7 @@ class RunningServices:
             **overrides,
         }
         self.admin = dict(zip(("imap", "pop", "lmtp", "store"), admin, strict=True))
-        self._process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
         self.log = data / "services.log"
 
     def command(self, *words: str, given: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -65,16 +65,17 @@ class RunningServices:
         assert not (check and done.returncode), f"mailkeep {' '.join(words)}: {done.returncode}\n{done.stderr[-4000:]}"
         return done
 
-    def start(self) -> None:
-        """Start and wait until every port answers."""
+    def start(self, *options: str) -> None:
+        """Start with `options` of `mailkeep run` and wait until every port answers."""
         self.data.mkdir(parents=True, exist_ok=True)
         with open(self.log, "ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "services.cli", "run"],
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "services.cli", "run", *options],
                 env=self.environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
-        for port in (self.imap, self.pop, self.lmtp):
-            self._wait(port)
+        for service in ("imap", "pop", "lmtp"):
+            if self.environ.get(f"MAILKEEP_{service.upper()}_ENABLE") != "no":
+                self._wait(getattr(self, service))
 
     def _wait(self, port: int) -> None:
         deadline = time.monotonic() + 30
@@ -82,7 +83,7 @@ class RunningServices:
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()
             except OSError:
-                if self._process is None or self._process.poll() is not None:
+                if self.process is None or self.process.poll() is not None:
                     raise AssertionError(f"mailkeep run ended:\n{self.log.read_text()}") from None
                 time.sleep(0.05)
             else:
@@ -91,10 +92,20 @@ class RunningServices:
 
     def stop(self) -> int:
         """SIGTERM, and the exit code."""
-        if self._process is None:
+        if self.process is None:
             return 0
-        self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(30)
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(30)
+
+    def wait_for_log(self, text: str, times: int = 1, seconds: float = 30) -> str:
+        """The log, as soon as it has this text so many times."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            log = self.log.read_text()
+            if log.count(text) >= times:
+                return log
+            time.sleep(0.05)
+        raise AssertionError(f"no {text!r} in the log:\n{self.log.read_text()}")
 
 
 @contextmanager

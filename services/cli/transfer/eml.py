@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from services.cli.transfer.message import Folder, Message, SourceError, is_raw, with_crlf
+from services.cli.transfer.message import Folder, Message, SourceError, file_name, folder_name, is_raw, with_crlf
 from services.common.domain import INBOX, SYSTEM_FLAGS
 
 _SUFFIX = ".eml"
@@ -30,12 +30,14 @@ class EmlSource:
             return
         by_directory: dict[Path, list[Path]] = {}
         for path in sorted(self._root.rglob(f"*{_SUFFIX}")):
+            if path.name.startswith("."):
+                continue
             by_directory.setdefault(path.parent, []).append(path)
         if not by_directory:
             raise SourceError(f"{self._root} holds no {_SUFFIX} file")
         for directory, files in by_directory.items():
             name = str(directory.relative_to(self._root))
-            yield Folder(self._folder or INBOX if name == "." else name, len(files), _read(files))
+            yield Folder(self._folder or INBOX if name == "." else folder_name(name), len(files), _read(files))
 
 
 class EmlTarget:
@@ -48,7 +50,7 @@ class EmlTarget:
 
     def begin(self, folder: str, uidvalidity: int) -> None:
         """Make the folder's directory."""
-        self._path = self._root / folder.replace("..", "_")
+        self._path = self._root / file_name(folder)
         self._uidvalidity = uidvalidity
         self._path.mkdir(parents=True, exist_ok=True)
 
@@ -65,6 +67,9 @@ class EmlTarget:
 
     def end(self) -> None:
         """Nothing to do: every message is complete in itself."""
+
+    def abandon(self) -> None:
+        """Nothing to do, for the same reason."""
 
     def _name(self, uid: int, suffix: str) -> Path:
         return self._path / f"{self._uidvalidity}-{uid:010d}{suffix}"
@@ -84,13 +89,19 @@ def _read(files: list[Path]) -> Iterator[Message]:
         data = path.read_bytes()
         raw = path.name.endswith(_RAW_SUFFIX)
         beside = _beside(path.with_name(path.name.removesuffix(_RAW_SUFFIX if raw else _SUFFIX) + ".json"))
-        flags = [str(flag) for flag in beside.get("flags", [])]
+        flags = _flags(beside)
+        date = beside.get("internaldate")
         yield Message(
             data if raw else with_crlf(data),
-            sum(_BITS.get(flag, 0) for flag in flags),
+            sum(_BITS.get(flag, 0) for flag in set(flags)),
             tuple(flag for flag in flags if flag not in _BITS),
-            int(beside.get("internaldate", path.stat().st_mtime)),
+            date if isinstance(date, int) else int(path.stat().st_mtime),
         )
+
+
+def _flags(beside: dict[str, Any]) -> list[str]:
+    found = beside.get("flags")
+    return [flag for flag in found if isinstance(flag, str)] if isinstance(found, list) else []
 
 
 def _beside(path: Path) -> dict[str, Any]:

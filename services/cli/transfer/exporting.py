@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.cli.transfer.importing import Progress
 from services.cli.transfer.message import Message, Target
@@ -25,27 +26,38 @@ _BATCH_MESSAGES = 200
 
 @dataclass(slots=True)
 class Tally:
-    """What a run did, in messages."""
+    """What a run did: messages, and folders that were looked at; `skipped` are those whose names no
+    file can have.
+    """
 
     exported: int = 0
     present: int = 0
+    folders: int = 0
+    skipped: list[str] = field(default_factory=list)
 
 
 class Exporter:
     """Writes an account's mailboxes to a target."""
 
-    def __init__(self, store: Store, account: Account, target: Target, progress: Progress) -> None:
+    def __init__(
+        self, store: Store, account: Account, target: Target, progress: Progress, tally: Tally | None = None
+    ) -> None:
         self._store = store
         self._account = account.account_id
         self._target = target
         self._progress = progress
-        self.tally = Tally()
+        self.tally = tally or Tally()
 
     async def run(self, wanted: Callable[[str], bool]) -> Tally:
         """Export every mailbox whose name is `wanted`. Raises StoreError, OSError."""
         for status in await self._store.list_mailboxes(self._account):
             if wanted(status.name):
-                await self._folder(status)
+                self.tally.folders += 1
+                try:
+                    await self._folder(status)
+                except BaseException:
+                    self._target.abandon()
+                    raise
         return self.tally
 
     async def _folder(self, status: MailboxStatus) -> None:
@@ -53,7 +65,8 @@ class Exporter:
         wanted = Column.LOCATION | Column.INTERNALDATE
         columns = await self._store.fetch_columns(self._account, status.mailbox_id, wanted)
         places = dict(zip(columns.uids, zip(columns.locations, columns.internaldates, strict=True), strict=True))
-        self._target.begin(status.name, status.uidvalidity)
+        if not self._begin(status):
+            return
         rows = [n for n, uid in enumerate(delta.changed.uids) if uid in places and not self._target.has(uid)]
         self.tally.present += len(places) - len(rows)
         self._progress(status.name, len(places), len(places) - len(rows))
@@ -61,6 +74,17 @@ class Exporter:
             await self._write(batch, delta, places)
             self._progress(status.name, len(places), len(batch))
         self._target.end()
+
+    def _begin(self, status: MailboxStatus) -> bool:
+        """False where the folder's name is longer than a file's may be."""
+        try:
+            self._target.begin(status.name, status.uidvalidity)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            self.tally.skipped.append(status.name)
+            return False
+        return True
 
     async def _write(self, batch: list[int], delta: MailboxDelta, places: dict[int, tuple[BodyRef, int]]) -> None:
         uids = [delta.changed.uids[index] for index in batch]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from services.cli.transfer.message import Folder, Message, Source
-from services.common.domain import INBOX, Account, AppendItem, Column, Quota
+from services.common.domain import INBOX, Account, AppendItem, BodyRef, Column, Quota
 from services.common.errors import Reason, StoreError
 from services.common.store import Store
 
@@ -24,11 +24,37 @@ Progress = Callable[[str, int | None, int], None]
 
 @dataclass(slots=True)
 class Tally:
-    """What a run did, in messages."""
+    """What a run did, in messages; `skipped` are folders whose names no mailbox can have."""
 
     imported: int = 0
     present: int = 0
     refused: int = 0
+    skipped: list[str] = field(default_factory=list)
+
+
+class Present:
+    """The messages of a mailbox by their bytes, each to be matched once.
+
+    The store has a digest of what lies after a message's trace lines (`BodyRef.prefix`), so that part is looked up by
+    its digest, under each prefix that the message begins with.
+    """
+
+    def __init__(self, refs: Iterable[BodyRef] = ()) -> None:
+        self._counts = Counter((ref.prefix, ref.digest) for ref in refs)
+        self._lengths = sorted({len(prefix) for prefix, _ in self._counts})
+        self._prefixes = {prefix for prefix, _ in self._counts}
+
+    def take(self, body: bytes) -> bool:
+        """Whether there is one with these bytes that was not taken yet; it is now."""
+        for length in self._lengths:
+            prefix = body[:length]
+            if prefix not in self._prefixes:
+                continue
+            key = (prefix, hashlib.blake2b(memoryview(body)[length:], digest_size=32).digest())
+            if self._counts[key] > 0:
+                self._counts[key] -= 1
+                return True
+        return False
 
 
 class Importer:
@@ -38,12 +64,14 @@ class Importer:
     repeat makes no duplicates, and two equal messages of the source stay two.
     """
 
-    def __init__(self, store: Store, account: Account, quota: Quota, progress: Progress) -> None:
+    def __init__(
+        self, store: Store, account: Account, quota: Quota, progress: Progress, tally: Tally | None = None
+    ) -> None:
         self._store = store
         self._account = account.account_id
         self._quota = quota
         self._progress = progress
-        self.tally = Tally()
+        self.tally = tally or Tally()
 
     async def run(self, source: Source) -> Tally:
         """Import everything. Raises StoreError, OSError, SourceError; what was imported until then stays."""
@@ -52,11 +80,17 @@ class Importer:
         return self.tally
 
     async def _folder(self, folder: Folder) -> None:
-        name = await self._ensure(folder.name)
-        present = await self._digests(name)
+        try:
+            name = await self._ensure(folder.name)
+        except StoreError as error:
+            if error.reason is not Reason.MAILBOX_NAME_INVALID:
+                raise
+            self.tally.skipped.append(folder.name)
+            return
+        present = await self._present(name)
         self._progress(name, folder.count, 0)
         for batch in _batches(folder.messages):
-            wanted = [message for message in batch if not _take(present, message)]
+            wanted = [message for message in batch if not present.take(message.body)]
             self.tally.present += len(batch) - len(wanted)
             if wanted:
                 await self._append(name, wanted)
@@ -72,13 +106,12 @@ class Importer:
                 raise
         return name
 
-    async def _digests(self, name: str) -> Counter[bytes]:
-        """Digest of each message's own bytes -> how many of them the folder holds."""
+    async def _present(self, name: str) -> Present:
         status = await self._store.get_mailbox(self._account, name)
         if not status.messages:
-            return Counter()
+            return Present()
         columns = await self._store.fetch_columns(self._account, status.mailbox_id, Column.LOCATION)
-        return Counter(ref.digest for ref in columns.locations)
+        return Present(columns.locations)
 
     async def _append(self, name: str, messages: list[Message]) -> None:
         """A batch; where one message of it cannot be kept, one by one, so that it does not keep its neighbours out."""
@@ -105,14 +138,6 @@ class Importer:
     async def _put(self, name: str, items: list[AppendItem]) -> None:
         await self._store.append(self._account, name, items, self._quota, request_id=str(uuid.uuid4()))
         self.tally.imported += len(items)
-
-
-def _take(present: Counter[bytes], message: Message) -> bool:
-    digest = hashlib.blake2b(message.body, digest_size=32).digest()
-    if present[digest] <= 0:
-        return False
-    present[digest] -= 1
-    return True
 
 
 def _batches(messages: Iterator[Message]) -> Iterator[list[Message]]:

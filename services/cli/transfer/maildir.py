@@ -90,6 +90,9 @@ class MaildirTarget:
     def end(self) -> None:
         """Nothing to do: every message is complete in itself."""
 
+    def abandon(self) -> None:
+        """Nothing to do, for the same reason."""
+
     def _unique(self, uid: int) -> str:
         return f"{self._uidvalidity}.{uid}.mailkeep"
 

@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from services.cli.transfer.message import Folder, Message, SourceError, is_raw, with_crlf
+from services.cli.transfer.message import Folder, Message, SourceError, file_name, folder_name, is_raw, with_crlf
 from services.common.domain import ANSWERED, DELETED, DRAFT, FLAGGED, INBOX, SEEN
 
 _STATUS = {"R": SEEN}
@@ -40,10 +40,13 @@ class MboxSource:
         if self._root.is_file():
             yield Folder(self._folder or INBOX, None, _messages(self._root))
             return
-        for path in sorted(self._root.rglob("*")):
-            if path.is_file() and not path.name.startswith("."):
-                name = str(path.relative_to(self._root)).removesuffix(".mbox")
-                yield Folder(INBOX if name.upper() == INBOX else name, None, _messages(path))
+        files = [path for path in sorted(self._root.rglob("*")) if _is_mbox(path)]
+        if not files:
+            raise SourceError(f"{self._root} holds no mbox")
+        for path in files:
+            # Thunderbird keeps what is below a folder in a directory NAME.sbd.
+            name = str(path.relative_to(self._root)).removesuffix(".mbox").replace(".sbd/", "/")
+            yield Folder(INBOX if name.upper() == INBOX else folder_name(name), None, _messages(path))
 
 
 class MboxTarget:
@@ -56,9 +59,9 @@ class MboxTarget:
 
     def begin(self, folder: str, uidvalidity: int) -> None:
         """Open the folder's temporary file."""
-        self._path = self._root / f"{folder.replace('..', '_')}.mbox"
+        self._path = self._root / f"{file_name(folder)}.mbox"
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(f"{self._path}.part", "wb")  # noqa: SIM115 - closed in `end`
+        self._file = open(self._partial(), "wb")  # noqa: SIM115 - closed in `end`
 
     def has(self, uid: int) -> bool:
         """Never: the file is written as a whole."""
@@ -80,7 +83,18 @@ class MboxTarget:
         os.fsync(self._file.fileno())
         self._file.close()
         self._file = None
-        os.replace(f"{self._path}.part", self._path)
+        os.replace(self._partial(), self._path)
+
+    def abandon(self) -> None:
+        """Remove what is half written; the file of an earlier run stays."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+            self._partial().unlink(missing_ok=True)
+
+    def _partial(self) -> Path:
+        """Hidden, so that an import takes it for nothing."""
+        return self._path.with_name(f".{self._path.name}.part")
 
 
 def _own_lines(uid: int, message: Message) -> bytes:
@@ -95,6 +109,15 @@ def _own_lines(uid: int, message: Message) -> bytes:
         f"X-Keywords: {keywords}",
     )
     return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _is_mbox(path: Path) -> bool:
+    """A file that begins like one; an empty .mbox is an empty folder."""
+    if not path.is_file() or path.name.startswith("."):
+        return False
+    with open(path, "rb") as file:
+        first = file.read(5)
+    return first == b"From " or (not first and path.suffix == ".mbox")
 
 
 def _messages(path: Path) -> Iterator[Message]:

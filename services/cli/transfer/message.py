@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+_FIRST_DOT: Final = re.compile(r"^\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +51,22 @@ class Target(Protocol):
     def end(self) -> None:
         """The folder is complete."""
 
+    def abandon(self) -> None:
+        """The folder will not be completed in this run; leave nothing that looks as if it were."""
+
 
 class SourceError(Exception):
     """The files are not what they were said to be; the text is for the operator."""
+
+
+def file_name(folder: str) -> str:
+    """The path of a folder's files: its levels, with what a path cannot carry, or would hide, as %XX."""
+    return "/".join(_FIRST_DOT.sub("%2E", level.replace("%", "%25")) for level in folder.split("/"))
+
+
+def folder_name(path: str) -> str:
+    """What `file_name` was made from."""
+    return path.replace("%2E", ".").replace("%25", "%")
 
 
 def with_crlf(data: bytes) -> bytes:

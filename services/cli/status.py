@@ -1,0 +1,104 @@
+"""`mailkeep status`: which processes of this machine's configuration answer, and whether they are ready."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+import typer
+
+from services.cli.connecting import configuration
+from services.cli.datafolder import supervisor_of
+from services.cli.endpoints import admin_address, reachable
+from services.cli.output import EXIT_UNAVAILABLE, JsonOption, say, show, show_json
+from services.common.crosschecks import FRONT_ENDS
+from services.common.options import Configuration
+
+ANSWER_SECONDS: Final = 3.0
+ANSWER_BYTES: Final = 1024 * 1024
+READY: Final = "ready"
+UNKNOWN: Final = "has no admin port"
+_SESSIONS: Final = re.compile(r'^mailkeep_sessions\{service="(?!admin")\w+"\} (\S+)$', re.MULTILINE)
+COLUMNS: Final = ("service", "process", "state", "sessions", "health")
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A process to ask; `address` None where it has no admin port."""
+
+    service: str
+    number: int
+    address: tuple[str, int] | None
+
+
+def status(as_json: JsonOption = False) -> None:
+    """Which services answer and are ready, and how many sessions they have; exits with 69 when one is not ready."""
+    known = configuration()
+    rows, ready = asyncio.run(_ask_all(known))
+    supervisor = supervisor_of(known.data)
+    if as_json:
+        processes = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+        show_json({"ready": ready, "supervisor": supervisor or None, "data": known.data, "processes": processes})
+    else:
+        show(False, COLUMNS, rows)
+        say(False, f"supervisor: {f'process {supervisor}' if supervisor else 'none'}; data in {known.data}")
+    if not ready:
+        raise typer.Exit(EXIT_UNAVAILABLE)
+
+
+def _probes(known: Configuration) -> Iterator[Probe]:
+    yield Probe("store", 0, admin_address(known, "store"))
+    for name in FRONT_ENDS:
+        options = getattr(known, name)
+        for number in range(options.numprocesses if options.enable else 0):
+            yield Probe(name, number, admin_address(known, name, number))
+
+
+async def _ask_all(known: Configuration) -> tuple[list[tuple[object, ...]], bool]:
+    """A row for each process, and whether all are ready as far as they can be asked."""
+    probes = list(_probes(known))
+    answers = await asyncio.gather(*(_ask(probe) for probe in probes))
+    rows: list[tuple[object, ...]] = [
+        (probe.service, probe.number, state, sessions, _url(probe))
+        for probe, (state, sessions) in zip(probes, answers, strict=True)
+    ]
+    return rows, all(state in {READY, UNKNOWN} for state, _ in answers)
+
+
+def _url(probe: Probe) -> str:
+    return f"http://{reachable(probe.address[0])}:{probe.address[1]}/readyz" if probe.address else ""
+
+
+async def _ask(probe: Probe) -> tuple[str, int | None]:
+    """`ready`, or what its readiness page says is missing, or that nobody answers; and its sessions."""
+    if probe.address is None:
+        return UNKNOWN, None
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            code, text = await _get(*probe.address, "/readyz")
+            _, metrics = await _get(*probe.address, "/metrics")
+    except (OSError, TimeoutError):
+        return "does not answer", None
+    found = _SESSIONS.search(metrics)
+    state = READY if code == HTTPStatus.OK else ", ".join(text.splitlines()) or "not ready"
+    sessions = int(float(found[1])) if found else 0
+    return state, None if probe.service == "store" else sessions
+
+
+async def _get(host: str, port: int, path: str) -> tuple[int, str]:
+    """Status and content of a page."""
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        answer = bytearray()
+        while len(answer) < ANSWER_BYTES and (more := await reader.read(ANSWER_BYTES)):
+            answer += more
+    finally:
+        writer.close()
+    head, _, content = answer.decode("utf-8", "replace").partition("\r\n\r\n")
+    code = head.partition(" ")[2][:3]
+    return int(code) if code.isdecimal() else 0, content
