@@ -6,6 +6,7 @@ import imaplib
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,14 +58,12 @@ def test_swaks_is_told_of_an_unknown_user(services: RunningServices) -> None:
 
 
 @pytest.fixture(scope="module")
-def postfix(services: RunningServices, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def postfix(services: RunningServices) -> Iterator[int]:
     """A Postfix of its own that hands example.com to the LMTP service; yields its SMTP port."""
     if os.geteuid() != 0:
         pytest.skip("Postfix starts as root only")
-    base = tmp_path_factory.mktemp("postfix")
+    base = Path(tempfile.mkdtemp(prefix="mailkeep-postfix-"))  # pytest's own folders are closed to Postfix's user
     base.chmod(0o755)
-    for parent in (base.parent, base.parent.parent):
-        parent.chmod(0o755)
     (port,) = free_ports(1)
     configuration = base / "etc"
     configuration.mkdir()
@@ -72,9 +71,13 @@ def postfix(services: RunningServices, tmp_path_factory: pytest.TempPathFactory)
     for name in ("queue", "data"):
         (base / name).mkdir()
     shutil.chown(base / "data", "postfix")
-    subprocess.run(["postfix", "-c", str(configuration), "start"], check=True, capture_output=True, timeout=30)
+    started = subprocess.run(
+        ["postfix", "-c", str(configuration), "start"], check=False, capture_output=True, timeout=30
+    )
+    assert started.returncode == 0, started.stderr + (base / "maillog").read_bytes()
     yield port
     subprocess.run(["postfix", "-c", str(configuration), "abort"], check=False, capture_output=True, timeout=30)
+    shutil.rmtree(base)
 
 
 def _configure(configuration: Path, base: Path, port: int, lmtp: int) -> None:
