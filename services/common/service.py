@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 from services.common import process as processes
 from services.common.bodyreader import CACHE_BYTES, BodyReader, open_reader
@@ -25,6 +27,9 @@ from services.common.telemetry import Observer
 from services.common.tls import CertificateError, CertificateUnavailable, ClientCertificates, ServerTls
 from services.common.usersdirectory import UsersFileDirectory
 from services.common.usersfile import UsersFileError
+
+CLOSE_SECONDS: Final = 1.0
+"""What is still to be told to the store after the drain may take; a store that is away is not waited for."""
 
 
 @dataclass(slots=True)
@@ -142,7 +147,9 @@ class _Service:
 
     async def _close(self) -> None:
         await self._server.close()
-        await self._front.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._front.close()
         for reader in self._runtime.readers:
             reader.close()
         await self._client.close()

@@ -35,9 +35,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
 
 async def opened(stack: AsyncExitStack, port: int, source: str = "127.0.0.1") -> tuple[Peer, bytes]:
     """A connection from an address, and the first line it gets."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
-    stack.callback(writer.transport.abort)
-    client = Peer(reader, writer)
+    client = await stack.enter_async_context(peer(port, source=source))
     return client, await client.line()
 
 

@@ -80,9 +80,11 @@ class Peer:
 
 
 @asynccontextmanager
-async def peer(port: int, *, limit: int = LIMIT, tls: ssl.SSLContext | None = None) -> AsyncIterator[Peer]:
-    """A connection, before its greeting was read."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=limit, ssl=tls)
+async def peer(
+    port: int, *, limit: int = LIMIT, tls: ssl.SSLContext | None = None, source: str = "127.0.0.1"
+) -> AsyncIterator[Peer]:
+    """A connection from an address of this machine, before its greeting was read."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=limit, ssl=tls, local_addr=(source, 0))
     try:
         yield Peer(reader, writer)
     finally:

@@ -97,10 +97,10 @@ class Exporter:
 def _batches(rows: list[int], delta: MailboxDelta, places: dict[int, tuple[BodyRef, int]]) -> Sequence[list[int]]:
     """Rows a call at a time, bounded by count and bytes."""
     batches: list[list[int]] = []
-    size = _BATCH_BYTES
+    size = 0
     for index in rows:
         length = places[delta.changed.uids[index]][0].length
-        if size + length > _BATCH_BYTES or len(batches[-1]) >= _BATCH_MESSAGES:
+        if not batches or size + length > _BATCH_BYTES or len(batches[-1]) >= _BATCH_MESSAGES:
             batches.append([])
             size = 0
         batches[-1].append(index)
