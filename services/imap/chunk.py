@@ -84,8 +84,11 @@ class Chunk:
         lost = {index for values in self.values.values() for index, value in enumerate(values) if value is None}
         if not lost:
             return self
-        kept = [index for index in range(len(self)) if index not in lost]
-        return self._picked([self.places[index] for index in kept], kept)
+        return self.only([index for index in range(len(self)) if index not in lost])
+
+    def only(self, indexes: Sequence[int]) -> Chunk:
+        """These of the messages, with what was taken."""
+        return self._picked([self.places[index] for index in indexes], indexes)
 
     def part(self, start: int, stop: int) -> Chunk:
         """Some of the messages, with what was taken."""

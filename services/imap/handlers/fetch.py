@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from services.common.domain import SEEN, BodyRef, Column, FlagChange, FlagOperation
-from services.common.errors import StoreError
+from services.common.errors import Reason, StoreError
 from services.common.mime.section import UnknownEncodingError
 from services.imap.answers import stamp
 from services.imap.chunk import Chunk
@@ -104,6 +104,8 @@ async def _fetch(session: Session, plan: Plan, spans: Spans) -> bytes:
             await writer.write(spans)
     except UnknownEncodingError:
         raise Refused(b"The part's encoding is not known", b"UNKNOWN-CTE") from None
+    if writer.damaged:
+        raise StoreError(Reason.STORAGE_CORRUPT)
     if writer.lost:
         raise Refused(b"Some messages are gone", EXPUNGE_ISSUED)
     return session.ok(DONE)
@@ -111,12 +113,15 @@ async def _fetch(session: Session, plan: Plan, spans: Spans) -> bytes:
 
 @dataclass(slots=True)
 class _Writer:
-    """One long answer. `lost`: messages were expunged elsewhere before what was asked of them could be read."""
+    """One long answer. `lost`: messages were expunged elsewhere before what was asked of them could be read;
+    `damaged`: some cannot be read at all, and are left out.
+    """
 
     session: Session
     view: View
     plan: Plan
     lost: bool = False
+    damaged: bool = False
     kept: list[bytes] | None = None
 
     async def write_whole(self, spans: Spans) -> None:
@@ -175,14 +180,39 @@ class _Writer:
                 if reading is None:
                     await self._stream(part)
                     continue
-                part.bodies = list(await reading) if isinstance(reading, asyncio.Task) else reading
+                part = await self._with_bodies(part, reading)
                 if number + 1 < len(groups):
                     following = groups[number + 1]
                     ahead = self._read(located[following[0] : following[1]])
-                await self._send(self.plan.render(part))
+                if len(part):
+                    await self._send(self.plan.render(part))
         finally:
             if isinstance(ahead, asyncio.Task):
                 ahead.cancel()
+
+    async def _with_bodies(self, part: Chunk, reading: Reading) -> Chunk:
+        """The group with its messages, but for those that are damaged."""
+        try:
+            part.bodies = list(await reading) if isinstance(reading, asyncio.Task) else reading
+        except StoreError as error:
+            if error.reason is not Reason.STORAGE_CORRUPT:
+                raise
+            self.damaged = True
+            return await self._sound(part)
+        return part
+
+    async def _sound(self, part: Chunk) -> Chunk:
+        """Those messages of a group that can be read, one by one."""
+        found: dict[int, bytes] = {}
+        for index, (ref, _) in enumerate(part.values[Column.LOCATION]):
+            try:
+                (found[index],) = await _read_many(self.session, [ref])
+            except StoreError as error:
+                if error.reason is not Reason.STORAGE_CORRUPT:
+                    raise
+        sound = part.only(list(found))
+        sound.bodies = list(found.values())
+        return sound
 
     def _read(self, located: Sequence[Located]) -> Reading | None:
         """The messages, or a task that reads them; None for a single one that is to be streamed."""
@@ -209,11 +239,14 @@ class _Writer:
                     wire.write(head + piece.replace(b"\0", b"\x80"))
                     head = b""
                     await wire.drain()
-        except StoreError:
+        except StoreError as error:
             if not head:
                 # Half a literal was sent: only the end of the connection tells the client that it is not a whole one.
                 wire.abort()
-            raise
+            if not head or error.reason is not Reason.STORAGE_CORRUPT:
+                raise
+            self.damaged = True
+            return
         wire.write(b")\r\n")
 
 
