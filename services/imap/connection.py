@@ -7,7 +7,7 @@ known is answered in the same call, without a task. Nothing runs, and no timer i
 from __future__ import annotations
 
 from asyncio import CancelledError
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 from services.common.connection import Clock, Connection, Farewell
@@ -16,6 +16,7 @@ from services.common.limits import without_slot
 from services.imap import replies
 from services.imap.events import CONTINUE_LITERAL, Continuation, NeedData, NeedLiteral, ProtocolError, Request
 from services.imap.handlers import COMMANDS, capabilities, names_in, withheld_in
+from services.imap.handlers.spec import Handler
 from services.imap.machine import BEFORE_LOGIN, ImapMachine, Limits
 from services.imap.session import (
     STATE_OF,
@@ -180,17 +181,39 @@ class ImapConnection(Connection):
         self.command = request.name
         if self._clock is Clock.DATA:
             self.set_clock(Clock.IDLE)
-        if not self._reserved:
-            return spec.handler(session, request.command)
-        return self._holding(spec.handler, request)
+        if self._reserved or session.presumed:
+            return self._with_care(spec.handler, request.command)
+        return spec.handler(session, request.command)
 
-    async def _holding(self, handler: Callable[[Session, Any], Answer], request: Request) -> bytes:
+    def _with_care(self, handler: Handler, command: Any) -> Answer:
+        """A command that something is to be done after: memory given back, or the account's number found right."""
+        if self._reserved:
+            return self._holding(handler, command)
+        answer = handler(self.session, command)
+        return answer if isinstance(answer, bytes) else self._proved(answer, handler, command)
+
+    async def _holding(self, handler: Handler, command: Any) -> bytes:
         """An APPEND: its message is in memory until it is answered."""
         try:
-            answer = handler(self.session, request.command)
-            return answer if isinstance(answer, bytes) else await answer
+            answer = handler(self.session, command)
+            return answer if isinstance(answer, bytes) else await self._proved(answer, handler, command)
         finally:
             self._give_back()
+
+    async def _proved(self, answer: Coroutine[Any, Any, bytes], handler: Handler, command: Any) -> bytes:
+        """The answer, from the account as it now is where the one that was presumed is no more."""
+        session = self.session
+        try:
+            reply = await answer
+        except StoreError as error:
+            if not session.presumed or error.reason is not Reason.ACCOUNT_NOT_FOUND:
+                raise
+        else:
+            session.presumed = False
+            return reply
+        await session.renew_account()
+        again = handler(session, command)
+        return again if isinstance(again, bytes) else await again
 
     def _continue(self, event: Continuation) -> Answer:
         asking, self._asking = self._asking, None

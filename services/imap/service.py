@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from services.common.accountids import AccountIds
 from services.common.inflight import Inflight
 from services.imap.answers import Answers
 from services.imap.cache import Cache
@@ -27,6 +28,7 @@ class ImapService:
     """The store and what is kept of it, logins and options: everything that a handler reaches beside its session."""
 
     __slots__ = (
+        "accounts",
         "answers",
         "bodies",
         "cache",
@@ -49,6 +51,7 @@ class ImapService:
         configuration: Live[Configuration],
     ) -> None:
         self.store = store
+        self.accounts = AccountIds(store)
         self.bodies = bodies
         self.login = login
         self.configuration = configuration

@@ -137,7 +137,7 @@ class Wire(Protocol):
 class Session:
     """One client's session. Slots only: thousands of these sit idle."""
 
-    __slots__ = ("client", "enabled", "mute_expunge", "revision2", "service", "state", "tag", "wire")
+    __slots__ = ("client", "enabled", "mute_expunge", "presumed", "revision2", "service", "state", "tag", "wire")
 
     def __init__(self, service: ImapService, wire: Wire) -> None:
         self.service = service
@@ -153,6 +153,8 @@ class Session:
         """What the client said of itself by ID, for logs."""
         self.mute_expunge = False
         """The running command used sequence numbers: no EXPUNGE may be told at its end."""
+        self.presumed = False
+        """The account's number was kept from another login, and no command has shown yet that it still holds."""
 
     @property
     def store(self) -> Store:
@@ -178,11 +180,19 @@ class Session:
         assert isinstance(state, Selected)  # noqa: S101 - the table's promise
         return state
 
-    def log_in(self, user: str, account_id: AccountId, quota: Quota) -> None:
+    def log_in(self, user: str, account_id: AccountId, quota: Quota, *, presumed: bool = False) -> None:
         """LOGIN or AUTHENTICATE succeeded. Raises Refused where the account has as many sessions as it may."""
         if not self.wire.admit(user):
             raise Refused(b"Too many sessions", b"LIMIT")
         self.state = Authenticated(user, account_id, quota)
+        self.presumed = presumed
+
+    async def renew_account(self) -> None:
+        """The store does not know the presumed account: it was deleted, and perhaps made again, before the login."""
+        self.leave_mailbox()
+        account = self.account
+        account.account_id = await self.service.accounts.renew(account.user, account.account_id)
+        self.presumed = False
 
     def select(self, view: View) -> None:
         """SELECT or EXAMINE succeeded."""

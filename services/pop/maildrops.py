@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic
-from typing import Final
 
+from services.common.accountids import AccountIds
 from services.common.domain import AccountId
 from services.common.errors import Reason, StoreError
 from services.common.live import Live
@@ -13,8 +13,6 @@ from services.common.options import PopOptions
 from services.common.store import Store
 from services.pop.languages import Text
 from services.pop.session import RefusedError, Transaction
-
-REMEMBERED_ACCOUNTS: Final = 10_000
 
 
 class LoginDelays:
@@ -49,20 +47,13 @@ class Maildrops:
     def __init__(self, store: Store, options: Live[PopOptions]) -> None:
         self._store = store
         self._delays = LoginDelays(options)
-        self._accounts: dict[str, AccountId] = {}
+        self._accounts = AccountIds(store)
         self._releases: set[asyncio.Task[None]] = set()
 
     async def open(self, account: str) -> Transaction:
         """Lock and list. Raises RefusedError (LOGIN-DELAY) and StoreError."""
         self._delays.check(account)
-        known = self._accounts.get(account)
-        try:
-            drop = await self._lock(known or await self._account_id(account))
-        except StoreError as error:
-            # The account was deleted, and perhaps made anew, since its number was remembered.
-            if known is None or error.reason is not Reason.ACCOUNT_NOT_FOUND:
-                raise
-            drop = await self._lock(await self._account_id(account))
+        drop = await self._accounts.use(account, self._lock)
         self._delays.record(account)
         return drop
 
@@ -98,14 +89,6 @@ class Maildrops:
         """Wait until every lock that was abandoned is given up."""
         while self._releases:
             await asyncio.gather(*self._releases)
-
-    async def _account_id(self, account: str) -> AccountId:
-        account_id = (await self._store.open_account(account)).account_id
-        self._accounts.pop(account, None)
-        self._accounts[account] = account_id
-        if len(self._accounts) > REMEMBERED_ACCOUNTS:
-            del self._accounts[next(iter(self._accounts))]
-        return account_id
 
     async def _lock(self, account_id: AccountId) -> Transaction:
         return Transaction.of(account_id, await self._store.open_maildrop(account_id))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from services.common.directory import DirectoryUnavailable, Entry, LoginRefusal, LoginRefused
+from services.common.domain import AccountId
 from services.common.sasl import (
     MECHANISMS,
     Challenge,
@@ -78,13 +79,20 @@ def _credentials(session: Session, credentials: Credentials) -> Answer:
     return _enter(session, credentials.name, credentials.password)
 
 
-async def _enter(session: Session, name: str, password: str) -> bytes:
-    """The password is checked, unless it was right not long ago, and the account opened."""
-    checker = session.service.login
+def _enter(session: Session, name: str, password: str) -> Answer:
+    """At once where the password was right not long ago and the account is known."""
+    entry = session.service.login.cached(SERVICE, name, password)
+    if entry is None:
+        return _check(session, name, password)
+    account_id = session.service.accounts.known(entry.account)
+    if account_id is None:
+        return _open(session, entry)
+    return _logged_in(session, entry, account_id, presumed=True)
+
+
+async def _check(session: Session, name: str, password: str) -> bytes:
     try:
-        entry = checker.cached(SERVICE, name, password)
-        if entry is None:
-            entry = await checker.password(SERVICE, name, password, session.wire.address)
+        entry = await session.service.login.password(SERVICE, name, password, session.wire.address)
     except LoginRefused as refused:
         return _refuse(session, refused.kind)
     except DirectoryUnavailable:
@@ -93,8 +101,11 @@ async def _enter(session: Session, name: str, password: str) -> bytes:
 
 
 async def _open(session: Session, entry: Entry) -> bytes:
-    account = await session.store.open_account(entry.account)
-    session.log_in(entry.account, account.account_id, entry.quota)
+    return _logged_in(session, entry, await session.service.accounts.open(entry.account))
+
+
+def _logged_in(session: Session, entry: Entry, account_id: AccountId, *, presumed: bool = False) -> bytes:
+    session.log_in(entry.account, account_id, entry.quota, presumed=presumed)
     return session.ok(b"Logged in", replies.capability_code(capabilities(session)))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from services.common.directory import DirectoryUnavailable, Entry, LoginRefusal, Status
-from services.common.domain import Quota
+from services.common.domain import Account, Quota
 from services.common.options import ImapOptions
 from services.imap.handlers import COMMANDS, notauth
 from services.imap.wire.grammar import GRAMMAR
@@ -102,3 +102,40 @@ async def test_a_message_in_the_middle_of_login_is_not_lost() -> None:
             client.writer.write(bytes([byte]))
             await client.writer.drain()
         assert (await client.answer(b"c"))[-2] == b"* STATUS INBOX (MESSAGES 1)"
+
+
+@pytest.mark.parametrize("first", ["SELECT INBOX", "STATUS INBOX (MESSAGES)", 'LIST "" *', "CREATE Work", "APPEND"])
+async def test_an_account_that_was_deleted_is_made_again_under_the_running_service(first: str) -> None:
+    async with local_imap([b"Subject: old\r\n\r\nOld.\r\n"]) as running:
+        before = await running.client()
+        assert b"* 1 EXISTS" in await before.ok("SELECT INBOX")
+        await before.ok("LOGOUT")
+        await running.store.delete_account(USER)
+        again = await running.client()
+        await again.ok("APPEND INBOX {3+}\r\nnew" if first == "APPEND" else first)
+        expected = int(first == "APPEND")
+        assert b"* %d EXISTS" % expected in await again.ok("SELECT INBOX")
+
+
+async def test_who_looked_at_a_deleted_account_does_not_get_the_new_one() -> None:
+    async with local_imap([b"Subject: old\r\n\r\nOld.\r\n"]) as running:
+        old = await running.client(select="INBOX")
+        await running.store.delete_account(USER)
+        await running.store.open_account(USER)
+        assert (await old.do("STATUS INBOX (MESSAGES)"))[-1].startswith(b"NO [CONTACTADMIN]")
+        assert (await old.do("SELECT INBOX"))[-1].startswith(b"NO [CONTACTADMIN]")
+
+
+async def test_a_login_that_is_known_asks_the_store_nothing() -> None:
+    async with local_imap() as running:
+        await (await running.client()).ok("LOGOUT")
+        opened: list[str] = []
+        ask = running.store.open_account
+
+        async def counted(name: str, *, create: bool = True) -> Account:
+            opened.append(name)
+            return await ask(name, create=create)
+
+        running.store.open_account = counted  # type: ignore[method-assign]
+        await (await running.client()).ok("LOGOUT")
+        assert not opened
