@@ -108,7 +108,8 @@ class ImapConnection(Connection):
             return replies.tagged(session.tag, b"BAD", error.text, error.code)
         self.result = "no"
         if isinstance(error, Refused):
-            return session.updates() + replies.tagged(session.tag, b"NO", error.text, error.code)
+            refusal = replies.tagged(session.tag, b"NO", error.text, error.code)
+            return session.updates() + refusal + error.goodbye
         if isinstance(error, StoreError):
             if error.reason in _FAULTS:
                 self.result = "error"

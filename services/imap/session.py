@@ -76,12 +76,15 @@ STATE_OF: dict[type[NotAuthenticated] | type[Authenticated], State] = {
 
 
 class Refused(Exception):  # noqa: N818 - a reply, not a fault
-    """Tagged NO. `code` is the response code without brackets (RFC 9051 section 7.1), b"" for none."""
+    """Tagged NO. `code` is the response code without brackets (RFC 9051 section 7.1), b"" for none; `goodbye` is what is
+    said after it.
+    """
 
-    def __init__(self, text: bytes, code: bytes = b"") -> None:
+    def __init__(self, text: bytes, code: bytes = b"", goodbye: bytes = b"") -> None:
         super().__init__(text)
         self.text = text
         self.code = code
+        self.goodbye = goodbye
 
 
 class Malformed(Exception):  # noqa: N818 - a reply, not a fault

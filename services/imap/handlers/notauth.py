@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NoReturn
 
 from services.common.directory import DirectoryUnavailable, Entry, LoginRefusal, LoginRefused
 from services.common.domain import AccountId
@@ -45,7 +45,7 @@ def start_tls(session: Session, command: StartTls) -> bytes:
 def login(session: Session, command: Login) -> Answer:
     """RFC 9051 section 6.2.3."""
     if not plaintext_allowed(session):
-        return _refuse(session, LoginRefusal.PLAINTEXT)
+        _refuse(session, LoginRefusal.PLAINTEXT)
     return _enter(session, command.user, command.password)
 
 
@@ -55,7 +55,7 @@ def authenticate(session: Session, command: Authenticate) -> Answer:
     if mechanism is None:
         raise Refused(b"Unknown mechanism", b"CANNOT")
     if mechanism.plaintext and not plaintext_allowed(session):
-        return _refuse(session, LoginRefusal.PLAINTEXT)
+        _refuse(session, LoginRefusal.PLAINTEXT)
     exchange = Exchange(mechanism)
     return _advance(session, exchange, lambda: exchange.begin(command.initial))
 
@@ -94,7 +94,7 @@ async def _check(session: Session, name: str, password: str) -> bytes:
     try:
         entry = await session.service.login.password(SERVICE, name, password, session.wire.address)
     except LoginRefused as refused:
-        return _refuse(session, refused.kind)
+        _refuse(session, refused.kind)
     except DirectoryUnavailable:
         raise Refused(b"Logins are not possible at the moment", b"UNAVAILABLE") from None
     return await _open(session, entry)
@@ -109,14 +109,13 @@ def _logged_in(session: Session, entry: Entry, account_id: AccountId, *, presume
     return session.ok(b"Logged in", replies.capability_code(capabilities(session)))
 
 
-def _refuse(session: Session, kind: LoginRefusal) -> bytes:
+def _refuse(session: Session, kind: LoginRefusal) -> NoReturn:
     """NO, and goodbye to a client that does not stop trying."""
-    refusal = LOGIN_REFUSALS[kind]
-    answer = replies.tagged(session.tag, b"NO", refusal.text, refusal.code)
+    refusal, goodbye = LOGIN_REFUSALS[kind], b""
     state = session.state
     if isinstance(state, NotAuthenticated):
         state.failures += 1
         if state.failures >= MAX_FAILURES:
             session.wire.close()
-            answer += replies.bye(b"Too many failed logins")
-    return answer
+            goodbye = replies.bye(b"Too many failed logins")
+    raise Refused(refusal.text, refusal.code, goodbye)
