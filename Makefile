@@ -41,8 +41,9 @@ format: $(STAMP)  ## format the code
 proto: $(STAMP)  ## regenerate the gRPC code
 	scripts/gen-proto
 
-docs: $(STAMP)  ## regenerate docs/options.md
+docs: $(STAMP)  ## regenerate docs/options.md and docs/cli.md
 	$(BIN)/mailkeep config reference > docs/options.md
+	$(BIN)/python -m services.cli.reference > docs/cli.md
 
 clean:  ## remove the environment and caches; var/ is kept
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

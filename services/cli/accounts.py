@@ -67,7 +67,7 @@ def add(
     name: AccountName,
     quota: BytesOption = None,
     message_quota: CountOption = None,
-    alias: Annotated[list[str], typer.Option(help="Further address; repeatable.")] = [],  # noqa: B006
+    alias: Annotated[list[str], typer.Option(help="Further address; repeatable.", metavar="ADDRESS")] = [],  # noqa: B006
     password_stdin: FromInput = False,
     as_json: JsonOption = False,
 ) -> None:

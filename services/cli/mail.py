@@ -47,12 +47,18 @@ SOURCES: dict[Format, Callable[[Path, str], Source]] = {
 }
 
 
+_FORMATS = "|".join(Format)
+FormatOption = Annotated[Format, typer.Option("--format", help="Kind of files.", metavar=_FORMATS)]
+GuessedFormatOption = Annotated[
+    Format | None,
+    typer.Option("--format", help="Kind of files; guessed when left out.", metavar=_FORMATS, show_default=False),
+]
+
+
 def import_mail(
     account: AccountName,
     path: Annotated[Path, typer.Argument(exists=True, help="An mbox, a Maildir, an .eml file, or a folder of these.")],
-    form: Annotated[
-        Format | None, typer.Option("--format", help="Kind of files; guessed when left out.", show_default=False)
-    ] = None,
+    form: GuessedFormatOption = None,
     folder: Annotated[str, typer.Option(help="Mailbox for what has no folder of its own.", metavar="NAME")] = "",
     create: Annotated[bool, typer.Option("--create", help="Also for an account that is not known yet.")] = False,
     as_json: JsonOption = False,
@@ -80,7 +86,7 @@ def import_mail(
 def export_mail(
     account: AccountName,
     path: Annotated[Path, typer.Argument(help="Folder to write to; made when it is not there.")],
-    form: Annotated[Format, typer.Option("--format", help="Kind of files.")] = Format.MAILDIR,
+    form: FormatOption = Format.MAILDIR,
     folder: Annotated[
         list[str], typer.Option(help="Only mailboxes whose name matches (* ? []); repeatable.", metavar="PATTERN")
     ] = [],  # noqa: B006

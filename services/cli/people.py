@@ -69,8 +69,10 @@ def find(name: str) -> tuple[str, Entry | None]:
 
 async def end_sessions(client: StoreClient, name: str) -> int:
     """End an account's sessions once it is shut out: now, and those that slip in before every front end noticed."""
-    ended = await client.sessions.kick_sessions(user=name)
-    if await client.sessions.list_sessions():
-        await asyncio.sleep(NOTICE_SECONDS)
-        ended += await client.sessions.kick_sessions(user=name)
-    return ended
+    ended: set[str] = set()
+    for pause in (NOTICE_SECONDS, 0):
+        # Who was told goodbye may be listed for a moment still: counted by id.
+        ended.update(session.session_id for session in await client.sessions.list_sessions(user=name))
+        await client.sessions.kick_sessions(user=name)
+        await asyncio.sleep(pause)
+    return len(ended)

@@ -23,9 +23,15 @@ class Service(StrEnum):
     POP = "pop"
 
 
-ServiceOption = Annotated[Service | None, typer.Option("--service", help="Only sessions of this service.")]
-AddressOption = Annotated[str, typer.Option("--address", help="Only sessions from this client address.")]
-SessionOption = Annotated[str, typer.Option("--session", help="Only this session (an id of `mailkeep who`).")]
+ServiceOption = Annotated[
+    Service | None, typer.Option("--service", help="Only sessions of this service.", metavar="|".join(Service))
+]
+AddressOption = Annotated[
+    str, typer.Option("--address", help="Only sessions from this client address.", metavar="ADDRESS")
+]
+SessionOption = Annotated[
+    str, typer.Option("--session", help="Only this session (an id of `mailkeep who`).", metavar="ID")
+]
 COLUMNS = ("session_id", "service", "user", "address", "process", "started")
 
 

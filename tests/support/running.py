@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 PASSWORD = "correct horse"
 USER = "anna@example.com"
@@ -64,6 +66,17 @@ class RunningServices:
         )  # fmt: skip
         assert not (check and done.returncode), f"mailkeep {' '.join(words)}: {done.returncode}\n{done.stderr[-4000:]}"
         return done
+
+    def json(self, *words: str) -> Any:
+        """What `mailkeep WORDS --json` says."""
+        return json.loads(self.command(*words, "--json").stdout)
+
+    def refused(self, *words: str, given: str = "") -> tuple[int, str]:
+        """Exit code and standard error of a command that fails."""
+        done = self.command(*words, given=given, check=False)
+        assert done.returncode, done.stdout
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.returncode, done.stderr
 
     def start(self, *options: str) -> None:
         """Start with `options` of `mailkeep run` and wait until every port answers."""
