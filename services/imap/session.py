@@ -76,8 +76,8 @@ STATE_OF: dict[type[NotAuthenticated] | type[Authenticated], State] = {
 
 
 class Refused(Exception):  # noqa: N818 - a reply, not a fault
-    """Tagged NO. `code` is the response code without brackets (RFC 9051 section 7.1), b"" for none; `goodbye` is what is
-    said after it.
+    """Tagged NO. `code` is the response code without brackets (RFC 9051 section 7.1), b"" for none; `goodbye` is
+    a line that follows it, for a client that has to go.
     """
 
     def __init__(self, text: bytes, code: bytes = b"", goodbye: bytes = b"") -> None:

@@ -1,6 +1,7 @@
 """`kill -9` of the store and of front ends under load, again and again: nothing acknowledged is lost or doubled.
 
-MAILKEEP_KILLS sets how many rounds; each kills the store once and a front end once, at random moments.
+MAILKEEP_KILLS sets how many rounds; each kills the store once and a front end once, at random moments: most of them
+while messages come in, the others while it starts and finds its way back.
 """
 
 from __future__ import annotations
@@ -10,51 +11,21 @@ import contextlib
 import hashlib
 import os
 import random
-import signal
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from tests.support.processes import Processes
 from tests.support.running import PASSWORD, USER, RunningServices
 
 KILLS = int(os.environ.get("MAILKEEP_KILLS", "50"))
 SERVICES = ("store", "lmtp", "imap")
 SENDERS = 4
+LOADED = 0.8
+"""Share of the kills that wait for load."""
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(60 + KILLS * 12)]
-
-
-class Processes:
-    """The services one by one, each killed and started again at will."""
-
-    def __init__(self, services: RunningServices) -> None:
-        self._services = services
-        self._log = open(services.data / "services.log", "ab")  # noqa: SIM115 - closed in `stop`
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
-
-    def start(self, name: str) -> None:
-        self._running[name] = subprocess.Popen(
-            [sys.executable, "-m", f"services.{name}"],
-            env=self._services.environ, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
-        )  # fmt: skip
-
-    def kill(self, name: str) -> None:
-        process = self._running[name]
-        assert process.poll() is None, (
-            f"{name} ended by itself:\n{(self._services.data / 'services.log').read_text()[-4000:]}"
-        )
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        self.start(name)
-
-    def stop(self) -> None:
-        for process in self._running.values():
-            process.kill()
-            process.wait()
-        self._log.close()
 
 
 class Ledger:
@@ -65,6 +36,7 @@ class Ledger:
         self._count = 0
         self.acknowledged: Counter[bytes] = Counter()
         self.sent: set[bytes] = set()
+        self._news = asyncio.Event()
 
     def message(self) -> bytes:
         self._count += 1
@@ -73,6 +45,15 @@ class Ledger:
         body = b"Subject: message %d\r\n\r\n%b\r\n" % (self._count, lines)
         self.sent.add(digest(body))
         return body
+
+    def acknowledge(self, body: bytes) -> None:
+        self.acknowledged[digest(body)] += 1
+        self._news.set()
+
+    async def grows(self) -> None:
+        """Wait until something is acknowledged."""
+        self._news.clear()
+        await asyncio.wait_for(self._news.wait(), 40)
 
 
 def digest(body: bytes) -> bytes:
@@ -112,7 +93,7 @@ async def deliver_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
         return
     writer.write(body + b".\r\n")
     if (await answer(reader)).startswith(b"250"):
-        ledger.acknowledged[digest(body)] += 1
+        ledger.acknowledge(body)
 
 
 async def append(services: RunningServices, ledger: Ledger, stop: asyncio.Event) -> None:
@@ -133,7 +114,7 @@ async def append_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
     body = ledger.message()
     writer.write(b"a APPEND INBOX {%d+}\r\n%b\r\n" % (len(body), body))
     if b"a OK" in await tagged(reader):
-        ledger.acknowledged[digest(body)] += 1
+        ledger.acknowledge(body)
 
 
 async def tagged(reader: asyncio.StreamReader) -> bytes:
@@ -143,20 +124,6 @@ async def tagged(reader: asyncio.StreamReader) -> bytes:
             return line
         if line.startswith(b"* BYE"):
             raise ConnectionError("BYE")
-
-
-async def ready(services: RunningServices) -> None:
-    """Wait until a delivery and a login could work."""
-    for port in (services.lmtp, services.imap):
-        async with asyncio.timeout(30):
-            while True:
-                try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                except OSError:
-                    await asyncio.sleep(0.05)
-                    continue
-                writer.close()
-                break
 
 
 async def stored(services: RunningServices) -> list[bytes]:
@@ -184,36 +151,43 @@ async def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     seed = random.randrange(1 << 32)
     print("seed", seed)  # noqa: T201 - shown where the test fails
     chance = random.Random(seed)
-    services = RunningServices(tmp_path / "data")
-    services.data.mkdir()
-    services.command("account", "add", USER, "--password-stdin", given=PASSWORD + "\n")
-    processes = Processes(services)
+    processes = Processes(tmp_path / "data")
+    services = processes.services
     try:
-        for name in SERVICES:
-            processes.start(name)
-        await ready(services)
+        processes.start(*SERVICES)
         ledger, stop = Ledger(seed), asyncio.Event()
         senders = [deliver(services, ledger, stop) for _ in range(SENDERS)]
         load = [
             asyncio.create_task(each) for each in [*senders, *(append(services, ledger, stop) for _ in range(SENDERS))]
         ]
-        for number in range(KILLS):
-            await asyncio.sleep(chance.uniform(0.2, 1.5))
-            processes.kill("store")
-            await asyncio.sleep(chance.uniform(0.0, 1.0))
-            processes.kill(SERVICES[1 + number % 2])
-            assert all(not task.done() for task in load)
-        await asyncio.sleep(3)
+        loaded = sum([await kill(processes, SERVICES[1 + number % 2], ledger, chance) for number in range(KILLS)])
+        await ledger.grows()
         stop.set()
         await asyncio.wait_for(asyncio.gather(*load), 60)
+        print("kills", KILLS, "under load", loaded, "acknowledged", sum(ledger.acknowledged.values()))  # noqa: T201
         await verify(services, ledger)
+        assert not [fault for name in SERVICES for fault in processes.faults(name)]
     finally:
         processes.stop()
 
 
+async def kill(processes: Processes, front_end: str, ledger: Ledger, chance: random.Random) -> bool:
+    """One round; whether messages were coming in when the store was killed."""
+    loaded = chance.random() < LOADED
+    if loaded:
+        await ledger.grows()
+    await asyncio.sleep(chance.uniform(0.0, 0.3 if loaded else 1.0))
+    processes.kill("store")
+    processes.spawn("store")
+    await asyncio.sleep(chance.uniform(0.0, 0.5))
+    processes.kill(front_end)
+    processes.spawn(front_end)
+    return loaded
+
+
 async def verify(services: RunningServices, ledger: Ledger) -> None:
     found = Counter(await stored(services))
-    assert sum(ledger.acknowledged.values()) > KILLS, "the load was real"
+    assert sum(ledger.acknowledged.values()) > KILLS * 10, "the load was real"
     assert not ledger.acknowledged - found, "acknowledged, and not there"
     assert set(found) <= ledger.sent, "something that nobody sent"
     assert max(found.values()) == 1, "something twice"
