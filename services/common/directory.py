@@ -2,8 +2,9 @@
 
 Names. An address is compared with its domain in lower case and its local part in lower case too: RFC 5321 section
 2.4 leaves the local part's case to the receiving host, and a mailbox that differs from another by case alone only
-misleads its senders. A name without a domain is of `directory.defaultdomain`. Unicode is put into NFC. A folder after
-`+` is the caller's to split off (`services.lmtp`): `lookup` is asked for `user@domain`, never for `user+folder@domain`.
+misleads its senders. A name without a domain is of `directory.defaultdomain`. Unicode is put into NFKC, which is what
+SASLprep (RFC 4013) makes of the names that log in. A folder after `+` is the caller's to split off (`services.lmtp`):
+`lookup` is asked for `user@domain`, never for `user+folder@domain`.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ class Directory(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A name as it is compared: lower case, NFC; `domain` may be empty."""
+    """A name as it is compared: lower case, NFKC; `domain` may be empty."""
 
     local: str
     domain: str = field(default="")
@@ -135,4 +136,7 @@ def parse_name(text: str) -> Name:
 
 
 def _folded(text: str) -> str:
-    return text.lower() if text.isascii() else unicodedata.normalize("NFC", text).lower()
+    if text.isascii():
+        return text.lower()
+    # The small form of a letter may have another normal form than the letter.
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower())

@@ -1,7 +1,8 @@
 """SASLprep (RFC 4013): names and passwords in the one form in which they are compared.
 
-The tables are those of RFC 3454 in the standard library. Text that is compared (a query, section 2.5) may hold code
-points that Unicode 3.2 had not assigned.
+The tables are those of RFC 3454 in the standard library. Code points that Unicode 3.2 had not assigned stay as they
+are, in what is compared (a query, section 2.5) and in what is stored alike: people have them in passwords, and both
+must be the same.
 """
 
 from __future__ import annotations

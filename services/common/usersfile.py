@@ -27,6 +27,7 @@ import yaml
 from services.common.directory import Entry, Status, parse_name
 from services.common.domain import Quota
 from services.common.passwords import check_hash, hash_password
+from services.common.saslprep import saslprep
 from services.common.sizes import format_size, parse_size
 from services.common.yamlfile import YamlError, parse
 
@@ -146,9 +147,19 @@ def check_name(value: object) -> str:
         raise ValueError("a name has no spaces, quotes, commas, backslashes or control characters")
     if "+" in name.local:
         raise ValueError("a name has no +: what follows it in an address is a folder")
+    if not _can_log_in(str(name)):
+        raise ValueError("a name has only characters that can log in (RFC 4013)")
     if len(str(name).encode()) > MAX_ADDRESS:
         raise ValueError(f"a name has at most {MAX_ADDRESS} bytes")
     return str(name)
+
+
+def _can_log_in(name: str) -> bool:
+    """Whether the name is what SASLprep makes of it, so that who types it is found."""
+    try:
+        return str(parse_name(saslprep(name))) == name
+    except ValueError:
+        return False
 
 
 def _password(value: object) -> str:
@@ -231,7 +242,7 @@ class UsersFile:
     ) -> None:
         """Add an account at the end. Without a password nobody can log in to it."""
         attributes: Attributes = {
-            "password": hash_password(password) if password else None,
+            "password": _hashed(password) if password else None,
             "quota": None if quota is None else format_size(quota),
             "messagequota": messagequota,
             "aliases": list(aliases) or None,
@@ -248,7 +259,7 @@ class UsersFile:
 
     def set_password(self, name: str, password: str) -> None:
         """A new password; "" for none."""
-        self.change(name, password=hash_password(password) if password else None)
+        self.change(name, password=_hashed(password) if password else None)
 
     def set_status(self, name: str, status: Status) -> None:
         """Let in, lock out, and so on."""
@@ -309,6 +320,17 @@ def _flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _hashed(password: str) -> str:
+    """A hash of the form in which every protocol compares it (RFC 4013)."""
+    try:
+        prepared = saslprep(password)
+    except ValueError as error:
+        raise UsersFileError([f"the password cannot be used: {error}"]) from None
+    if not prepared:
+        raise UsersFileError(["the password cannot be used: it has no character that counts (RFC 4013)"])
+    return hash_password(prepared)
 
 
 def _checked(name: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from services.common.bodyreader import BodyReader
+from services.common.directory import Directory
 from services.common.domain import INBOX, AccountId, AppendItem, BodyRef, MailboxDelta, MailboxId, Quota
 from services.common.listening import Listener
 from services.common.live import Live
@@ -155,7 +156,7 @@ async def imap_service(
     imap: ImapOptions | None = None,
     certificate: Certificate | None = None,
     plaintext: str = "always",
-    people: People | None = None,
+    people: Directory | None = None,
     tick: float = 0.02,
 ) -> AsyncIterator[RunningImap]:
     """A service for the time of a test."""

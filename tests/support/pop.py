@@ -10,7 +10,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 from services.common.bodyreader import BodyReader
-from services.common.directory import Status
+from services.common.directory import Directory, Status
 from services.common.domain import INBOX, AccountId, AppendItem, Quota
 from services.common.listening import Listener
 from services.common.live import Live
@@ -102,11 +102,12 @@ async def pop_service(
     pop: PopOptions | None = None,
     certificate: Certificate | None = None,
     plaintext: str = "always",
+    directory: Directory | None = None,
     tick: float = 0.02,
 ) -> AsyncIterator[PopService]:
     """A service for the time of a test."""
     live = Live(configuration(pop or PopOptions(), certificate, plaintext))
-    login = Login(people(), live.part(lambda value: value.directory), NO_OBSERVER)
+    login = Login(directory or people(), live.part(lambda value: value.directory), NO_OBSERVER)
     front = PopFrontEnd(live, store, bodies, login)
     options: Live[Any] = live.part(lambda value: value.pop)
     tls = ServerTls(live.value.tls)

@@ -16,6 +16,7 @@ from services.common.sasl import (
     SaslError,
     Step,
 )
+from services.common.saslprep import saslprep
 from services.imap import replies
 from services.imap.commands import Authenticate, Login, StartTls
 from services.imap.handlers.capability import capabilities, plaintext_allowed
@@ -43,10 +44,14 @@ def start_tls(session: Session, command: StartTls) -> bytes:
 
 
 def login(session: Session, command: Login) -> Answer:
-    """RFC 9051 section 6.2.3."""
+    """RFC 9051 section 6.2.3; name and password are compared in one form, as in AUTHENTICATE (RFC 4013)."""
     if not plaintext_allowed(session):
         _refuse(session, LoginRefusal.PLAINTEXT)
-    return _enter(session, command.user, command.password)
+    try:
+        name, password = saslprep(command.user), saslprep(command.password)
+    except ValueError:  # what cannot be right is wrong
+        return _refuse(session, LoginRefusal.CREDENTIALS)
+    return _enter(session, name, password)
 
 
 def authenticate(session: Session, command: Authenticate) -> Answer:
