@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from services.common.domain import INBOX, SEPARATOR
-from services.imap.wire.mailboxname import canonical
+from services.common.mailboxnames import canonical
 
 Matcher = Callable[[str], bool]
 _WILDCARDS: Final = re.compile(r"[*%]+")

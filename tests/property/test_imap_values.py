@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.common.mailboxnames import InvalidName, canonical, decode_utf7, encode_utf7
 from services.imap import replies
 from services.imap.commands.sequence import SAVED, STAR, SequenceSet
 from services.imap.patterns import matcher
 from services.imap.wire.lexer import BadSyntax, Lexer
-from services.imap.wire.mailboxname import InvalidName, canonical, decode_name, decode_utf7, encode_name, encode_utf7
+from services.imap.wire.mailboxname import decode_name, encode_name
 from services.imap.wire.sequence import format_numbers, format_set, parse_set
 
 _names = st.text(min_size=1).filter(lambda name: "\0" not in name).map(canonical)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from services.cli.transfer.message import Folder, Message, SourceError, is_raw, with_crlf
 from services.common.domain import ANSWERED, DELETED, DRAFT, FLAGGED, INBOX, SEEN
-from services.imap.wire.mailboxname import InvalidName, decode_utf7, encode_utf7
+from services.common.mailboxnames import InvalidName, decode_utf7, encode_utf7
 
 _FLAGS = {"D": DRAFT, "F": FLAGGED, "R": ANSWERED, "S": SEEN, "T": DELETED}
 _RAW = ",L=raw"

@@ -16,6 +16,7 @@ from services.common.domain import (
     MailboxStatus,
 )
 from services.common.errors import Reason, StoreError
+from services.common.mailboxnames import canonical
 from services.store.backends import Transaction
 from services.store.mailstore import names
 
@@ -99,7 +100,7 @@ async def by_id(tx: Transaction, account_id: AccountId, mailbox_id: MailboxId) -
 
 async def by_name(tx: Transaction, account_id: AccountId, name: str) -> Box:
     """The mailbox with its keywords. Raises MAILBOX_NOT_FOUND."""
-    return await _with_keywords(tx, account_id, await tx.fetch_row(BY_NAME, account_id, names.canonical(name)))
+    return await _with_keywords(tx, account_id, await tx.fetch_row(BY_NAME, account_id, canonical(name)))
 
 
 async def find(tx: Transaction, account_id: AccountId, name: str) -> Box | None:

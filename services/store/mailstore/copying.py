@@ -10,9 +10,10 @@ from typing import Any, Final
 
 from services.common.domain import KEYWORD_SHIFT, AccountId, CopyResult, MailboxId, Quota
 from services.common.errors import StoreError
+from services.common.mailboxnames import canonical
 from services.store.backends import Transaction
 from services.store.changes import Change
-from services.store.mailstore import account, box, contents, expunging, filing, messages, names, requests, uidranges
+from services.store.mailstore import account, box, contents, expunging, filing, messages, requests, uidranges
 from services.store.mailstore.box import Box, Counters
 from services.store.mailstore.filing import Ticket
 from services.store.mailstore.outcome import Outcome, change
@@ -63,7 +64,7 @@ async def copy(
 
 async def _ends(tx: Transaction, account_id: AccountId, mailbox_id: MailboxId, name: str) -> _Ends:
     source = await messages.resolve(tx, account_id, mailbox_id)
-    if names.canonical(name) == source.name:
+    if canonical(name) == source.name:
         return _Ends(source, source)
     try:
         return _Ends(source, await box.by_name(tx, account_id, name))

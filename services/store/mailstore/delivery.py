@@ -8,9 +8,10 @@ from typing import Final
 
 from services.common.domain import INBOX, AccountId, Delivered, MailboxId, Recipient
 from services.common.errors import Reason, StoreError
+from services.common.mailboxnames import canonical
 from services.store.backends import Transaction
 from services.store.changes import Change
-from services.store.mailstore import account, accounts, box, contents, filing, names, requests
+from services.store.mailstore import account, accounts, box, contents, filing, requests
 from services.store.mailstore.box import Box, Counters
 from services.store.mailstore.contents import Filed
 from services.store.mailstore.filing import Ticket
@@ -93,7 +94,7 @@ async def _account(tx: Transaction, name: str, now: int) -> AccountId:
 
 async def _target(tx: Transaction, account_id: AccountId, folder: str) -> Box:
     """The folder that the address names, else INBOX."""
-    target = await box.find(tx, account_id, names.canonical(folder)) if folder else None
+    target = await box.find(tx, account_id, canonical(folder)) if folder else None
     if target is None:
         target = await box.find(tx, account_id, INBOX)
     if target is None:

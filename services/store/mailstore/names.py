@@ -6,8 +6,9 @@ import re
 import unicodedata
 from typing import Final
 
-from services.common.domain import INBOX, MAX_KEYWORD_LENGTH, SEPARATOR
+from services.common.domain import MAX_KEYWORD_LENGTH, SEPARATOR
 from services.common.errors import Reason, StoreError
+from services.common.mailboxnames import canonical
 
 MAX_LEVELS: Final = 64
 MAX_LEVEL_BYTES: Final = 255
@@ -18,13 +19,6 @@ MAX_ACCOUNT_BYTES: Final = 320
 _UNPRINTABLE: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _KEYWORD: Final = re.compile(r"[!#-$&'+-\[^-z|}~]+")
 """flag-keyword of RFC 9051 section 9: ATOM-CHARs."""
-
-
-def canonical(name: str) -> str:
-    """The one spelling of a mailbox name: NFC (RFC 5198), INBOX in capitals wherever it is the first level."""
-    plain = name if name.isascii() else unicodedata.normalize("NFC", name)
-    first, separator, below = plain.partition(SEPARATOR)
-    return INBOX + separator + below if first.upper() == INBOX else plain
 
 
 def checked(name: str) -> str:
