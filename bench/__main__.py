@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -13,15 +14,15 @@ from typing import Any
 import uvloop
 from rich.console import Console
 from rich.table import Table
-from services.common.samplemail import sample_mails
 
 from bench.links import ImapLink, LmtpLink
 from bench.operations import OPERATIONS, Operation, Site, Worker
 from bench.servers import SERVERS, Mailkeep, Server
+from services.common.samplemail import sample_mails
 
 PASSWORD = "testpass"
 SMALL_MESSAGES = 300
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 160)
 
 
 def arguments() -> argparse.Namespace:
@@ -69,37 +70,35 @@ async def _deliver(site: Site, user: str, count: int) -> None:
     await asyncio.gather(*(run() for _ in range(10)))
 
 
-async def measure(site: Site, operation: Operation, concurrency: int, seconds: float) -> float:
-    """Units a second."""
+async def measure(site: Site, operation: Operation, concurrency: int, seconds: float) -> tuple[float, int]:
+    """Units a second, and how often the operation was done."""
     workers = [Worker(site, number) for number in range(concurrency)]
     await asyncio.gather(*(operation.prepare(worker) for worker in workers))
     await asyncio.gather(*(operation.step(worker) for worker in workers))  # warm
     begin = time.perf_counter()
     end = begin + seconds
+    steps = concurrency  # the warming ones
 
     async def run(worker: Worker) -> int:
+        nonlocal steps
         total = 0
         while time.perf_counter() < end:
             total += await operation.step(worker)
+            steps += 1
         return total
 
     done = sum(await asyncio.gather(*(run(worker) for worker in workers)))
     elapsed = time.perf_counter() - begin
     if operation.finish is not None:
         await asyncio.gather(*(operation.finish(worker) for worker in workers))
-    return done / elapsed
+    return done / elapsed, steps
 
 
 async def idle_memory(site: Site, count: int) -> float:
-    """Bytes that one selected, idling session costs."""
+    """Bytes that one selected, idling session costs, beside the mailbox that others have open already."""
+    links = [await _idling(site, number) for number in range(len(site.users))]
     before = site.server.memory()
-    links = []
-    for number in range(count):
-        link = await ImapLink.open(site.server.imap)
-        await link.login(site.users[number % len(site.users)], PASSWORD)
-        await link.command(b"SELECT INBOX")
-        await link.command(b"IDLE")
-        links.append(link)
+    links += [await _idling(site, number) for number in range(count)]
     await asyncio.sleep(1)
     after = site.server.memory()
     for link in links:
@@ -107,14 +106,23 @@ async def idle_memory(site: Site, count: int) -> float:
     return (after - before) / count
 
 
+async def _idling(site: Site, number: int) -> ImapLink:
+    link = await ImapLink.open(site.server.imap)
+    await link.login(site.users[number % len(site.users)], PASSWORD)
+    await link.command(b"SELECT INBOX")
+    await link.command(b"IDLE")
+    return link
+
+
 def store_calls(server: Server) -> float:
-    """Frames and calls that the IMAP process has sent to the store so far."""
-    if not isinstance(server, Mailkeep):
-        return 0.0
-    url = f"http://127.0.0.1:{server.metrics_port()}/metrics"
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    """Calls that the front ends have made to the store so far."""
+    return sum(_calls_of(port) for port in server.metrics) if isinstance(server, Mailkeep) else 0.0
+
+
+def _calls_of(port: int) -> float:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         lines = answer.read().decode().splitlines()
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("mailkeep_store_calls_total"))
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("mailkeep_store_call_seconds_count"))
 
 
 async def run_server(server: Server, options: argparse.Namespace, bodies: list[bytes]) -> dict[str, Any]:
@@ -127,31 +135,37 @@ async def run_server(server: Server, options: argparse.Namespace, bodies: list[b
     try:
         await fill(site)
         if options.idle and not options.only:
-            figures[f"memory per idle session @ {options.idle}"] = await idle_memory(site, options.idle)
+            used = await idle_memory(site, options.idle)
+            figures[f"memory per idle session, bytes @ {options.idle}"] = {"rate": used}
         for operation in OPERATIONS:
             if options.only.lower() not in operation.name.lower():
                 continue
             for concurrency in operation.concurrency:
+                if concurrency > operation.most(site):
+                    continue
                 key = f"{operation.name} @ {concurrency}"
                 before = store_calls(server)
-                figures[key] = await measure(site, operation, concurrency, options.seconds)
-                calls = store_calls(server) - before
-                console.print(f"{server.name}: {key}: {figures[key]:,.0f} {operation.unit}; {calls:,.0f} store calls")
+                rate, steps = await measure(site, operation, concurrency, options.seconds)
+                calls = (store_calls(server) - before) / steps
+                figures[key] = {"rate": rate, "store_calls": round(calls, 3)}
+                console.print(f"{server.name}: {key}: {rate:,.0f} {operation.unit}; {calls:.2f} store calls each")
     finally:
         await server.stop()
     return figures
 
 
 def print_table(results: dict[str, dict[str, Any]]) -> None:
-    """Figures side by side, with the ratio to each rival and the goal."""
+    """Figures side by side, with the ratio to each rival, the goal, and the store calls of one operation."""
     goals = {f"{o.name} @ {c}": o.goal.get(c) for o in OPERATIONS for c in o.concurrency}
     rivals = [name for name in results if name != "mailkeep"]
-    table = Table("operation", "mailkeep", *[f"{name}" for name in rivals], *[f"/ {name}" for name in rivals], "goal")
-    for key, value in results["mailkeep"].items():
-        other = [results[name].get(key) for name in rivals]
-        ratios = [f"{value / figure:.2f}" if figure else "" for figure in other]
+    table = Table("operation", "mailkeep", *rivals, *[f"/ {name}" for name in rivals], "goal", "store calls")
+    for key, measured in results["mailkeep"].items():
+        rate = measured["rate"]
+        others = [results[name].get(key, {}).get("rate") for name in rivals]
+        figures = [f"{other:,.0f}" if other else "" for other in others]
+        ratios = [f"{rate / other:.2f}" if other else "" for other in others]
         table.add_row(
-            key, f"{value:,.0f}", *[f"{o:,.0f}" if o else "" for o in other], *ratios, str(goals.get(key) or "")
+            key, f"{rate:,.0f}", *figures, *ratios, str(goals.get(key) or ""), str(measured.get("store_calls", ""))
         )
     console.print(table)
 

@@ -58,6 +58,12 @@ class Operation:
     finish: Callable[[Worker], Awaitable[None]] | None = None
     goal: dict[int, float] = field(default_factory=dict)
     """Concurrency -> wanted ratio to Dovecot."""
+    exclusive: str = ""
+    """The list of accounts that it uses one worker each, where a mailbox takes one session at a time."""
+
+    def most(self, site: Site) -> int:
+        """The largest concurrency that makes sense."""
+        return len(getattr(site, self.exclusive)) if self.exclusive else max(self.concurrency)
 
 
 async def nothing(worker: Worker) -> None:
@@ -199,8 +205,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("STORE n FLAGS", (10, 40), selected, store_random, finish=close, goal={10: 1.0, 40: 1.4}),
     Operation("SEARCH SUBJECT word", (4,), selected, command(b"SEARCH SUBJECT report"), finish=close, goal={4: 25.0}),
     Operation("SEARCH BODY word", (2,), selected, command(b"SEARCH BODY invoice"), finish=close, goal={2: 170.0}),
-    Operation("POP3 session, 300 messages", (10,), nothing, pop_session("small"), goal={10: 1.0}),
-    Operation("POP3 session, all messages", (8,), nothing, pop_session("users"), goal={8: 2.0}),
+    Operation("POP3 session, 300 messages", (10,), nothing, pop_session("small"), goal={10: 1.0}, exclusive="small"),
+    Operation("POP3 session, all messages", (8,), nothing, pop_session("users"), goal={8: 2.0}, exclusive="users"),
     Operation("APPEND", (10,), append_ready, append, finish=close, goal={10: 1.0}),
     Operation("LMTP delivery", (10,), lmtp_greeted, deliver, finish=close, goal={10: 1.0}),
 )

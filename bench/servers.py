@@ -73,11 +73,15 @@ def processes(*fragments: str) -> list[int]:
     return found
 
 
+_ADMIN = ("MAILKEEP_IMAP_ADMINPORT", "MAILKEEP_POP_ADMINPORT", "MAILKEEP_LMTP_ADMINPORT", "MAILKEEP_STORE_ADMINPORT")
+
+
 class Mailkeep:
     """This project, under its own supervisor."""
 
     name = "mailkeep"
     imap, pop, lmtp = 2143, 2110, 2524
+    metrics = (2943, 2910, 2924)
 
     def __init__(self, data: Path, *, by_grpc: bool = False) -> None:
         self._data = data
@@ -87,6 +91,7 @@ class Mailkeep:
             "MAILKEEP_IMAP_PORT": str(self.imap),
             "MAILKEEP_POP_PORT": str(self.pop),
             "MAILKEEP_LMTP_PORT": str(self.lmtp),
+            **dict(zip(_ADMIN, map(str, (*self.metrics, 2964)), strict=True)),
             "MAILKEEP_IMAP_ENABLESSLPORT": "no",
             "MAILKEEP_POP_ENABLESSLPORT": "no",
             "MAILKEEP_STORE_BODYACCESS": "grpc" if by_grpc else "auto",
@@ -121,10 +126,6 @@ class Mailkeep:
 
     def memory(self) -> int:
         return proportional_set(processes("services.imap"))
-
-    def metrics_port(self) -> int:
-        """The admin port of the IMAP service."""
-        return 9143
 
 
 class Dovecot:
