@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,10 +11,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.cli.transfer.eml import EmlSource, EmlTarget
+from services.cli.transfer.importing import Present
 from services.cli.transfer.maildir import MaildirSource, MaildirTarget
 from services.cli.transfer.mbox import MboxSource, MboxTarget
-from services.cli.transfer.message import Folder, Message, Source, SourceError, Target, with_crlf
-from services.common.domain import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN
+from services.cli.transfer.message import (
+    Folder,
+    Message,
+    Source,
+    SourceError,
+    Target,
+    file_name,
+    folder_name,
+    with_crlf,
+)
+from services.common.domain import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN, BodyRef
 
 FORMS: dict[str, tuple[Callable[[Path], Target], Callable[[Path], Source]]] = {
     "mbox": (MboxTarget, MboxSource),
@@ -66,9 +77,53 @@ def test_round_trip(form: str, messages: list[Message], tmp_path_factory: pytest
 
 @pytest.mark.parametrize("form", FORMS)
 def test_folders_keep_their_names(form: str, tmp_path: Path) -> None:
-    for folder in ("INBOX", "Work/2026", "Entwürfe", "v1.2"):
+    folders = {"INBOX", "Work/2026", "Entwürfe", "v1.2", ".hidden/..", "a..b", "a_b", "50%2E", "x.mbox"}
+    for folder in folders:
         written(form, tmp_path, [Message(b"Subject: x\r\n\r\n", 0, (), 5)], folder)
-    assert {name for name, _ in read(form, tmp_path)} == {"INBOX", "Work/2026", "Entwürfe", "v1.2"}
+    assert {name for name, _ in read(form, tmp_path)} == folders
+
+
+@given(st.text(st.characters(exclude_categories=["C", "Z"])))
+def test_a_folder_name_comes_back_from_its_path(name: str) -> None:
+    path = file_name(name)
+    assert folder_name(path) == name
+    assert not any(level.startswith(".") for level in path.split("/"))
+
+
+def test_an_mbox_that_was_given_up_leaves_the_one_before(tmp_path: Path) -> None:
+    written("mbox", tmp_path, [Message(b"Subject: x\r\n\r\n", 0, (), 5)])
+    target = MboxTarget(tmp_path)
+    target.begin("INBOX", 7)
+    target.write(1, Message(b"half", 0, (), 5))
+    target.abandon()
+    assert [path.name for path in tmp_path.iterdir()] == ["INBOX.mbox"]
+    assert len(read("mbox", tmp_path)[0][1]) == 1
+
+
+def test_a_folder_of_mboxes_may_hold_other_files(tmp_path: Path) -> None:
+    (tmp_path / "Work.sbd").mkdir()
+    (tmp_path / "Work.sbd" / "2026").write_bytes(b"From a Mon Jan  5 10:00:00 2026\nSubject: x\n\n")
+    (tmp_path / "Work.msf").write_bytes(b"// an index of Thunderbird")
+    assert [name for name, _ in read("mbox", tmp_path)] == ["Work/2026"]
+
+
+def test_odd_files_beside_eml_are_survived(tmp_path: Path) -> None:
+    for number, beside in enumerate(('{"internaldate": null}', '{"flags": "x", "internaldate": "y"}', "[]")):
+        (tmp_path / f"{number}.eml").write_bytes(b"Subject: x\r\n\r\n")
+        (tmp_path / f"{number}.json").write_text(beside)
+    ((_, messages),) = read("eml", tmp_path)
+    assert [(message.system, message.keywords) for message in messages] == [(0, ())] * 3
+
+
+def test_present_knows_messages_by_all_their_bytes() -> None:
+    def ref(prefix: bytes, body: bytes) -> BodyRef:
+        return BodyRef(hashlib.blake2b(body, digest_size=32).digest(), len(body), 1, 0, prefix)
+
+    present = Present([ref(b"", b"a: 1\r\n"), ref(b"Return-Path: <>\r\n", b"a: 1\r\n"), ref(b"", b"a: 1\r\n")])
+    assert present.take(b"Return-Path: <>\r\na: 1\r\n")
+    assert not present.take(b"Return-Path: <>\r\na: 1\r\n")
+    assert [present.take(b"a: 1\r\n") for _ in range(3)] == [True, True, False]
+    assert not Present().take(b"")
 
 
 @pytest.mark.parametrize("form", ["maildir", "eml"])
