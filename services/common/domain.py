@@ -58,6 +58,11 @@ class Quota:
     max_bytes: int | None = None
     max_messages: int | None = None
 
+    def has_room(self, account: Account, size: int, messages: int = 1) -> bool:
+        """Whether the account may take that much more."""
+        fits = self.max_bytes is None or account.used_bytes + size <= self.max_bytes
+        return fits and (self.max_messages is None or account.used_messages + messages <= self.max_messages)
+
 
 @dataclass(frozen=True, slots=True)
 class Account:

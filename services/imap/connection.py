@@ -7,15 +7,18 @@ known is answered in the same call, without a task. Nothing runs, and no timer i
 from __future__ import annotations
 
 from asyncio import CancelledError
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from services.common.connection import Clock, Connection, Farewell
 from services.common.errors import Reason, StoreError
 from services.common.limits import without_slot
 from services.imap import replies
+from services.imap.commands import Append
 from services.imap.events import CONTINUE_LITERAL, Continuation, NeedData, NeedLiteral, ProtocolError, Request
 from services.imap.handlers import COMMANDS, capabilities, names_in, withheld_in
+from services.imap.handlers.append import FORESEEN, in_vain
 from services.imap.handlers.spec import Handler
 from services.imap.machine import BEFORE_LOGIN, ImapMachine, Limits
 from services.imap.session import (
@@ -224,11 +227,28 @@ class ImapConnection(Connection):
         return asking(event.line)
 
     def _literal(self, event: NeedLiteral) -> Answer | None:
-        if event.append is not None:
-            if not self.session.service.inflight.try_reserve(event.size):
-                self.command = ""
-                return self._wait_for_memory(event)
-            self._reserved += event.size
+        if event.append is None:
+            return self._go_ahead(event)
+        if event.sync and event.size >= FORESEEN:
+            self.command = ""
+            return self._foresee(event, event.append)
+        return self._make_room(event)
+
+    async def _foresee(self, event: NeedLiteral, append: Append) -> bytes:
+        """Ask for a large message only where it will be taken."""
+        with self._refusing_if_cancelled():
+            refusal = await in_vain(self.session, append.mailbox, event.size)
+        if refusal is not None:
+            self.machine.refuse_literal(refusal.text.decode(), refusal.code.decode())
+            return b""
+        answer = self._make_room(event)
+        return (answer if isinstance(answer, bytes) else await answer) if answer else b""
+
+    def _make_room(self, event: NeedLiteral) -> Answer | None:
+        if not self.session.service.inflight.try_reserve(event.size):
+            self.command = ""
+            return self._wait_for_memory(event)
+        self._reserved += event.size
         return self._go_ahead(event)
 
     def _go_ahead(self, event: NeedLiteral) -> bytes | None:
@@ -243,17 +263,23 @@ class ImapConnection(Connection):
 
     async def _wait_for_memory(self, event: NeedLiteral) -> bytes:
         """While the client waits its bytes stay unread, so nothing more arrives meanwhile."""
-        try:
+        with self._refusing_if_cancelled():
             async with without_slot():
                 reserved = await self.session.service.inflight.reserve(event.size, MEMORY_SECONDS)
-        except CancelledError:
-            self.machine.refuse_literal("The service is going down", "UNAVAILABLE")
-            raise
         if not reserved:
             self.machine.refuse_literal("Too much mail is arriving", "UNAVAILABLE")
             return b""
         self._reserved += event.size
         return self._go_ahead(event) or b""
+
+    @contextmanager
+    def _refusing_if_cancelled(self) -> Iterator[None]:
+        """The end of a drain must not leave the literal offered."""
+        try:
+            yield
+        except CancelledError:
+            self.machine.refuse_literal("The service is going down", "UNAVAILABLE")
+            raise
 
     def _protocol_error(self, error: ProtocolError) -> bytes:
         self._give_back()

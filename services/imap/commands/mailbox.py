@@ -1,4 +1,7 @@
-"""Commands on mailboxes (RFC 9051 section 6.3). Mailbox names are Unicode, INBOX in capitals."""
+"""Commands on mailboxes (RFC 9051 section 6.3). Mailbox names are Unicode, INBOX in capitals.
+
+`given` is the name as the client sent it where that was not its normal form, else "" (RFC 9051 section 6.3.9.7).
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ class Select:
     mailbox: str
     read_only: bool = False
     condstore: bool = False
+    given: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class Create:
 
     mailbox: str
     special_use: str = ""
+    given: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,7 @@ class Rename:
 
     mailbox: str
     new_name: str
+    given: str = ""
 
 
 @dataclass(frozen=True, slots=True)

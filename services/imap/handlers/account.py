@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from services.common.domain import SEPARATOR, SPECIAL_USES, MailboxStatus
+from services.common.domain import SEPARATOR, SPECIAL_USES, Column, MailboxStatus
 from services.imap import replies
 from services.imap.commands import Create, Delete, Enable, Namespace, Rename, Status, Subscribe, Unsubscribe
 from services.imap.commands.mailbox import StatusItem
@@ -25,14 +25,14 @@ ENABLEABLE: Final[dict[str, tuple[str, Callable[[Session], None]]]] = {
 
 STATUS_VALUES: Final[dict[StatusItem, Callable[[MailboxStatus], int]]] = {
     StatusItem.MESSAGES: lambda status: status.messages,
-    StatusItem.RECENT: lambda status: min(status.messages, max(status.uidnext - status.recent_from, 0)),
     StatusItem.UIDNEXT: lambda status: status.uidnext,
     StatusItem.UIDVALIDITY: lambda status: status.uidvalidity,
     StatusItem.UNSEEN: lambda status: status.unseen,
     StatusItem.DELETED: lambda status: status.deleted,
     StatusItem.SIZE: lambda status: status.size,
 }
-"""What a STATUS item is. RECENT counts UIDs that no session was told of, and so may exceed what is left of them."""
+"""What a STATUS item is; RECENT is no counter."""
+RECENT_AT_ONCE: Final = 50_000
 
 
 def enable(session: Session, command: Enable) -> bytes:
@@ -55,13 +55,34 @@ def namespace(session: Session, command: Namespace) -> bytes:
 async def status(session: Session, command: Status) -> bytes:
     """RFC 9051 section 6.3.11."""
     found = await session.store.get_mailbox(session.account.account_id, command.mailbox)
-    answer = replies.status(found.name, status_values(found, command.items), utf8=session.revision2)
+    answer = await status_line(session, found, command.items)
     return answer + session.ok(b"STATUS completed")
 
 
-def status_values(found: MailboxStatus, items: tuple[StatusItem, ...]) -> list[tuple[str, int]]:
-    """Names and values for a STATUS response."""
-    return [(item.value, STATUS_VALUES[item](found)) for item in items]
+async def status_line(session: Session, found: MailboxStatus, items: Sequence[StatusItem]) -> bytes:
+    """The STATUS response."""
+    recent = await _recent(session, found) if StatusItem.RECENT in items else 0
+    values = [(item.value, recent if item is StatusItem.RECENT else STATUS_VALUES[item](found)) for item in items]
+    return replies.status(found.name, values, utf8=session.revision2)
+
+
+async def _recent(session: Session, found: MailboxStatus) -> int:
+    """Messages that no session was told of yet (RFC 3501 section 2.3.2).
+
+    Every UID from one on is recent; which of them are still there is only asked where something was ever removed.
+    """
+    first, end = found.recent_from, found.uidnext
+    if first >= end or not found.messages:
+        return 0
+    if found.messages == end - 1:
+        return end - first
+    count = 0
+    for start in range(first, end, RECENT_AT_ONCE):
+        uids = range(start, min(start + RECENT_AT_ONCE, end))
+        count += len(
+            (await session.store.fetch_columns(session.account.account_id, found.mailbox_id, Column(0), uids)).uids
+        )
+    return count
 
 
 async def create(session: Session, command: Create) -> bytes:
@@ -72,7 +93,7 @@ async def create(session: Session, command: Create) -> bytes:
         if not special_use:
             raise Refused(b"Not a use of mailboxes here", b"USEATTR")
     await session.store.create_mailbox(session.account.account_id, _named(command.mailbox), special_use)
-    return session.ok(b"CREATE completed")
+    return _as_kept(session, command.mailbox, command.given) + session.ok(b"CREATE completed")
 
 
 async def delete(session: Session, command: Delete) -> bytes:
@@ -85,7 +106,12 @@ async def rename(session: Session, command: Rename) -> bytes:
     """RFC 9051 section 6.3.6."""
     new_name = _named(command.new_name.removesuffix(SEPARATOR))
     await session.store.rename_mailbox(session.account.account_id, command.mailbox, new_name)
-    return session.ok(b"RENAME completed")
+    return _as_kept(session, new_name, command.given) + session.ok(b"RENAME completed")
+
+
+def _as_kept(session: Session, name: str, given: str) -> bytes:
+    """Tell a client whose name was not in normal form how it is kept (RFC 9051 section 6.3.9.7)."""
+    return replies.listed(b"LIST", (), name, utf8=True, old_name=given) if given and session.revision2 else b""
 
 
 async def subscribe(session: Session, command: Subscribe) -> bytes:

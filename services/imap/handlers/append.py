@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Final
 from uuid import uuid4
 
 from services.common.domain import AppendResult
@@ -9,6 +10,10 @@ from services.common.errors import Reason, StoreError
 from services.imap import replies
 from services.imap.commands import Append
 from services.imap.session import Refused, Selected, Session
+
+FORESEEN: Final = 65_536
+"""A client that would send so much is told first where it would be in vain: asking costs the store less."""
+NO_MAILBOX: Final = replies.Refusal(b"No such mailbox", b"TRYCREATE")
 
 
 async def append(session: Session, command: Append) -> bytes:
@@ -22,10 +27,26 @@ async def append(session: Session, command: Append) -> bytes:
         )
     except StoreError as error:
         if error.reason is Reason.MAILBOX_NOT_FOUND:
-            raise Refused(b"No such mailbox", b"TRYCREATE") from None
+            raise Refused(NO_MAILBOX.text, NO_MAILBOX.code) from None
         raise
     await _take_in(session, result)
     return session.ok(b"APPEND completed", replies.append_uid(result.uidvalidity, result.uids))
+
+
+async def in_vain(session: Session, mailbox: str, size: int) -> replies.Refusal | None:
+    """Why a message of that size will be refused, as far as can be seen before it comes; None where it may well not."""
+    account, store = session.account, session.store
+    try:
+        await store.get_mailbox(account.account_id, mailbox)
+        quota = account.quota
+        if quota.max_bytes is None and quota.max_messages is None:
+            return None
+        used = await store.open_account(account.user, create=False)
+    except StoreError as error:
+        if error.reason is Reason.ACCOUNT_NOT_FOUND:  # the command itself makes it anew
+            return None
+        return NO_MAILBOX if error.reason is Reason.MAILBOX_NOT_FOUND else replies.REFUSALS[error.reason]
+    return None if quota.has_room(used, size) else replies.REFUSALS[Reason.OVER_QUOTA]
 
 
 async def _take_in(session: Session, result: AppendResult) -> None:

@@ -10,7 +10,7 @@ from services.common.domain import SEPARATOR, MailboxStatus
 from services.imap import replies
 from services.imap.commands import List, Lsub
 from services.imap.commands.mailbox import ListReturn, ListSelection
-from services.imap.handlers.account import status_values
+from services.imap.handlers.account import status_line
 from services.imap.patterns import Matcher, matcher
 from services.imap.session import Answer, Session
 
@@ -54,6 +54,8 @@ async def _list(session: Session, command: List) -> bytes:
     for entry in await _matching(session, entries.values(), matchers):
         if chosen(entry) or (recursive and entry.selected_below):
             lines.append(_line(session, command, entry))
+            if command.status and entry.status is not None:
+                lines.append(await status_line(session, entry.status, command.status))
     return b"".join(lines) + session.ok(b"LIST completed")
 
 
@@ -117,10 +119,7 @@ def _line(session: Session, command: List, entry: Entry) -> bytes:
     utf8 = session.revision2
     info = _child_info(command.selection) if entry.selected_below else ()
     attributes = _attributes(entry, command.returns, extended=command.extended or utf8)
-    line = replies.listed(b"LIST", attributes, entry.name, utf8=utf8, child_info=info)
-    if command.status and entry.status is not None:
-        line += replies.status(entry.name, status_values(entry.status, command.status), utf8=utf8)
-    return line
+    return replies.listed(b"LIST", attributes, entry.name, utf8=utf8, child_info=info)
 
 
 def _child_info(selection: ListSelection) -> list[bytes]:

@@ -27,10 +27,10 @@ async def _select(session: Session, command: Select, closed: bytes) -> bytes:
     session.select(view)
     code = b"READ-ONLY" if command.read_only else b"READ-WRITE"
     text = b"EXAMINE completed" if command.read_only else b"SELECT completed"
-    return describe(session, view, command.mailbox) + session.ok(text, code)
+    return describe(session, view, command) + session.ok(text, code)
 
 
-def describe(session: Session, view: View, name: str) -> bytes:
+def describe(session: Session, view: View, command: Select) -> bytes:
     """The untagged responses of SELECT."""
     shared = view.shared
     status = shared.status
@@ -41,7 +41,7 @@ def describe(session: Session, view: View, name: str) -> bytes:
         b"* %d EXISTS\r\n" % view.count,
     ]
     if session.revision2:
-        parts.append(listed(b"LIST", (), name, utf8=True))
+        parts.append(listed(b"LIST", (), command.mailbox, utf8=True, old_name=command.given))
     else:
         parts.append(b"* %d RECENT\r\n" % view.recent)
         if unseen := shared.first_unseen(view.count):

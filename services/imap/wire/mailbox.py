@@ -9,7 +9,7 @@ from services.common.domain import SEPARATOR
 from services.imap.commands import Create, Delete, Rename, Select, Status, Subscribe, Unsubscribe
 from services.imap.commands.mailbox import StatusItem
 from services.imap.wire.lexer import BadSyntax, Lexer
-from services.imap.wire.mailboxname import read_mailbox
+from services.imap.wire.mailboxname import read_mailbox, read_mailbox_as_given
 
 _ATTRIBUTE: Final = re.compile(rb"\\[A-Za-z]+")
 
@@ -19,20 +19,27 @@ def _mailbox(lexer: Lexer) -> str:
     return read_mailbox(lexer)
 
 
+def _mailbox_as_given(lexer: Lexer) -> tuple[str, str]:
+    lexer.space()
+    return read_mailbox_as_given(lexer)
+
+
 def _only_mailbox(lexer: Lexer) -> str:
     mailbox = _mailbox(lexer)
     lexer.end()
     return mailbox
 
 
-def parse_select(lexer: Lexer) -> Select:
+def parse_select(lexer: Lexer, *, read_only: bool = False) -> Select:
     """`select`, after its name."""
-    return Select(_only_mailbox(lexer))
+    mailbox, given = _mailbox_as_given(lexer)
+    lexer.end()
+    return Select(mailbox, read_only, given=given)
 
 
 def parse_examine(lexer: Lexer) -> Select:
     """`examine`, after its name."""
-    return Select(_only_mailbox(lexer), read_only=True)
+    return parse_select(lexer, read_only=True)
 
 
 def parse_delete(lexer: Lexer) -> Delete:
@@ -52,33 +59,38 @@ def parse_unsubscribe(lexer: Lexer) -> Unsubscribe:
 
 def parse_rename(lexer: Lexer) -> Rename:
     """`rename`, after its name."""
-    mailbox, new_name = _mailbox(lexer), _mailbox(lexer)
+    mailbox = _mailbox(lexer)
+    new_name, given = _mailbox_as_given(lexer)
     lexer.end()
-    return Rename(mailbox, new_name)
+    return Rename(mailbox, new_name, given)
 
 
 def parse_create(lexer: Lexer) -> Create:
     """`create`, after its name, with RFC 6154 section 3's USE."""
-    mailbox = _mailbox(lexer)
+    mailbox, given = _mailbox_as_given(lexer)
     special_use = ""
     if not lexer.at_end():
         lexer.space()
         special_use = _use(lexer)
     lexer.end()
-    return Create(mailbox.removesuffix(SEPARATOR), special_use)
+    return Create(mailbox.removesuffix(SEPARATOR), special_use, given)
 
 
 def _use(lexer: Lexer) -> str:
-    """`"(" "USE" SP "(" use-attr *(SP use-attr) ")" ")"`; a mailbox has at most one use here."""
+    """`"(" "USE" SP "(" [use-attr *(SP use-attr)] ")" ")"`; a mailbox has at most one use here."""
     lexer.take(b"(")
     if not lexer.skip_word("USE"):
         raise BadSyntax("Unknown CREATE parameter")
     lexer.space()
-    uses = lexer.parenthesised(lambda inner: inner.pattern(_ATTRIBUTE, "Expected an attribute").group().decode())
+    uses = lexer.parenthesised(_attribute, at_least=0)
     lexer.take(b")")
     if len(uses) > 1:
         raise BadSyntax("A mailbox has one special use", "USEATTR", "NO")
-    return uses[0]
+    return uses[0] if uses else ""
+
+
+def _attribute(lexer: Lexer) -> str:
+    return lexer.pattern(_ATTRIBUTE, "Expected an attribute").group().decode()
 
 
 def parse_status(lexer: Lexer) -> Status:

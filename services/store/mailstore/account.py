@@ -26,12 +26,6 @@ async def get(tx: Transaction, account_id: AccountId) -> Account:
     return _account(row)
 
 
-def has_room(account: Account, size: int, messages: int, quota: Quota) -> bool:
-    """Whether the account may take that much more."""
-    fits = account.used_bytes + size <= _limit(quota.max_bytes)
-    return fits and account.used_messages + messages <= _limit(quota.max_messages)
-
-
 async def page(tx: Transaction, after: str, size: int) -> list[Account]:
     """Accounts by name that come after one."""
     rows = await tx.fetch(f"SELECT {_COLUMNS} FROM accounts WHERE name > $1 ORDER BY name LIMIT $2", after, size)

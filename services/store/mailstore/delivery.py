@@ -50,7 +50,7 @@ async def hopeless(tx: Transaction, recipients: Sequence[Recipient], size: int, 
     """Whether no recipient has room: a large message that is sent again and again is then not written each time."""
     for place, recipient in enumerate(recipients):
         found = await account.find(tx, recipient.account)
-        if found is None or account.has_room(found, len(recipient.prefix) + size, 1, recipient.quota):
+        if found is None or recipient.quota.has_room(found, len(recipient.prefix) + size):
             return False
         if await requests.recall(tx, found.account_id, _own_id(ticket, place)) is not None:
             return False

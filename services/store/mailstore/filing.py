@@ -73,7 +73,7 @@ async def foresee(
     if await requests.recall(tx, account_id, ticket.request_id) is None:
         await messages.resolve(tx, account_id, mailbox)
         holder = await account.get(tx, account_id)
-        if not account.has_room(holder, sum(len(item.body) for item in items), len(items), quota):
+        if not quota.has_room(holder, sum(len(item.body) for item in items), len(items)):
             raise StoreError(Reason.OVER_QUOTA)
 
 

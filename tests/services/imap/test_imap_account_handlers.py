@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from services.common.directory import DirectoryUnavailable, Entry, LoginRefusal, Status
-from services.common.domain import Account, Quota
+from services.common.domain import DELETED, Account, AppendItem, FlagChange, FlagOperation, Quota
 from services.common.options import ImapOptions
 from services.imap.handlers import COMMANDS, notauth
 from services.imap.wire.grammar import GRAMMAR
@@ -139,3 +139,32 @@ async def test_a_login_that_is_known_asks_the_store_nothing() -> None:
         running.store.open_account = counted  # type: ignore[method-assign]
         await (await running.client()).ok("LOGOUT")
         assert not opened
+
+
+@pytest.mark.rfc("9051", "6.3.12")
+async def test_a_large_message_is_not_asked_for_where_it_has_no_room() -> None:
+    people = Limited({USER: PASSWORD}, quota=Quota(max_bytes=100_000))
+    async with local_imap(people=people) as running:
+        client = await running.client()
+        assert await client.do("APPEND INBOX {100001}") == [b"NO [OVERQUOTA] The account is at its quota"]
+        tag = client.send("APPEND INBOX {70000}")
+        assert (await client.line()).startswith(b"+ ")
+        client.writer.write(bytes(70_000).replace(b"\0", b"x") + b"\r\n")
+        assert (await client.answer(tag))[-1].startswith(tag + b" OK")
+        assert await client.do("APPEND INBOX {70000}") == [b"NO [OVERQUOTA] The account is at its quota"]
+
+
+@pytest.mark.rfc("3501", "6.3.10")
+async def test_recent_counts_what_is_there() -> None:
+    async with local_imap([b"Subject: old\r\n\r\nOld.\r\n"] * 3) as running:
+        client = await running.client(select="INBOX")
+        await client.ok("UNSELECT")
+        account_id = (await running.store.open_account(USER)).account_id
+        new = [AppendItem(b"Subject: new\r\n\r\nNew.\r\n")] * 4
+        mailbox_id = (await running.store.append(account_id, "INBOX", new, Quota(), request_id="new")).mailbox_id
+        assert await client.ok("STATUS INBOX (RECENT)") == [b"* STATUS INBOX (RECENT 4)"]
+        await running.store.modify_flags(account_id, mailbox_id, [1, 5, 6], FlagChange(FlagOperation.ADD, DELETED))
+        await running.store.expunge(account_id, mailbox_id)
+        assert await client.ok("STATUS INBOX (RECENT MESSAGES)") == [b"* STATUS INBOX (RECENT 2 MESSAGES 4)"]
+        listed = await client.ok('LIST "" INBOX RETURN (STATUS (RECENT))')
+        assert listed[-1] == b"* STATUS INBOX (RECENT 2)"
