@@ -34,6 +34,8 @@ CHANNEL_OPTIONS: Final[Options] = [
     # A store that is gone without a word, or stands still, is noticed within a quarter of a minute.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    # Without it a ping that nobody answers has a minute of its own (measured), whatever the time-out of keepalive.
+    ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     # Without these a stream whose reader stalls keeps 6 MiB in the transport (measured), with them 0.2.
