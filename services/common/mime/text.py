@@ -30,6 +30,8 @@ _markup = re.compile(
     r"|[!?/][^>]*+(?:>|\Z))",
     re.DOTALL | re.IGNORECASE,
 )
+_overlong_reference = re.compile(r"&#[0-9]{64,};?").sub
+"""Longer than any that means something; Python refuses to make a number of thousands of digits."""
 _block = re.compile(
     "address|article|aside|blockquote|body|br|caption|center|dd|div|dl|dt|fieldset|figure|footer|form|h[1-6r]|head|header"
     "|li|main|nav|ol|option|p|pre|section|table|tbody|td|tfoot|th|thead|tr|ul",
@@ -144,7 +146,7 @@ def part_text(message: bytes, part: Part, limit: int | None = None) -> str:
 
 def html_text(text: str) -> str:
     """HTML without tags, comments, scripts and styles; elements that stand apart become line breaks."""
-    return unescape(_markup.sub(_replacement, text))
+    return unescape(_overlong_reference("\ufffd", _markup.sub(_replacement, text)))
 
 
 def _replacement(match: re.Match[str]) -> str:

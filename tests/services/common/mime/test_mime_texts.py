@@ -103,6 +103,14 @@ def test_html_becomes_text() -> None:
     assert html_text("<p>never closed <script>no") == "\nnever closed "
 
 
+@pytest.mark.parametrize("digits", [63, 64, 4_300, 4_301, 100_000])
+def test_a_character_reference_of_any_length_is_one_character(digits: int) -> None:
+    assert html_text(f"a&#{'1' * digits};b") == "a\ufffdb"
+    page = b"Content-Type: text/html\r\n\r\na&#" + b"1" * digits + b";b"
+    assert analyse(page).preview.startswith("a")
+    assert search_text(page).body == "a\ufffdb"
+
+
 def test_search_texts_by_field() -> None:
     message = b"""\
 From: =?utf-8?q?J=C3=B6rg?= <J@Example.org>
