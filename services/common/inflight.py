@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncio import Future, get_running_loop, timeout
+from asyncio import CancelledError, Future, get_running_loop, timeout
 from collections import deque
 from collections.abc import Callable
 
@@ -44,7 +44,12 @@ class Inflight:
             async with timeout(seconds):
                 await waiter
         except TimeoutError:
-            return False
+            # Both may come in one turn of the loop: what was handed out is the caller's.
+            return _handed_out(waiter)
+        except CancelledError:
+            if _handed_out(waiter):
+                self.release(size)
+            raise
         else:
             return True
         finally:
@@ -66,3 +71,7 @@ class Inflight:
             if not waiter.done():
                 self.held += size
                 waiter.set_result(None)
+
+
+def _handed_out(waiter: Future[None]) -> bool:
+    return waiter.done() and not waiter.cancelled()
