@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from services.common.domain import Column
+from services.common.mime.structure import Part, parse
 
 if TYPE_CHECKING:
     from services.imap.view import View
@@ -21,7 +22,7 @@ class Chunk:
     up by its UID, in the arrays or among the ghosts.
     """
 
-    __slots__ = ("bodies", "places", "shared", "uids", "values", "view")
+    __slots__ = ("_structures", "bodies", "places", "shared", "uids", "undecodable", "values", "view")
 
     def __init__(self, view: View, places: range | list[int]) -> None:
         self.view = view
@@ -30,6 +31,9 @@ class Chunk:
         self.values: dict[Column, list[Any]] = {}
         self.bodies: list[bytes] = []
         """The messages themselves, where the plan asks for them."""
+        self.undecodable = False
+        """Of some message a part was asked for whose transfer encoding is not known."""
+        self._structures: list[Part] | None = None
         uids = view.uids
         if isinstance(places, range):
             self.uids: Sequence[int] = uids[places.start : places.stop]
@@ -78,6 +82,13 @@ class Chunk:
             values = self.values[kind] = self._column(kind)
             complete = complete and None not in values
         return complete
+
+    @property
+    def structures(self) -> list[Part]:
+        """The parts of each of `bodies`, found once however many of them are asked for."""
+        if self._structures is None:
+            self._structures = list(map(parse, self.bodies))
+        return self._structures
 
     def without_lost(self) -> Chunk:
         """The messages of which everything taken is here: the others were expunged before it could be loaded."""

@@ -7,9 +7,10 @@ by one formatting operation, so thousands of messages cost a few calls into C an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 from typing import Any, Final, TypeAlias
 
 from services.common.domain import Column
@@ -23,6 +24,7 @@ from services.imap.wire.dates import format_date_time
 
 NO_COLUMNS: Final = Column(0)
 Values: TypeAlias = Callable[[Chunk], Sequence[Any]]
+Data: TypeAlias = bytes | memoryview
 NIL: Final = b"NIL"
 PLANS: Final = 1024
 
@@ -41,11 +43,16 @@ class Piece:
     flags: bool = False
     weight: int = 16
 
+    def render(self, chunk: Chunk) -> bytes:
+        """The attribute of the chunk's only message."""
+        return self.text % tuple([values(chunk)[0] for values in self.values])
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How to answer one list of attributes.
 
+    `sections`: how many of them are made of the message itself, so how often an answer may hold it.
     `flags`: the answer changes with flags. `whole`: it is the messages themselves, so that a large one can be sent
     piece by piece: `head` comes before it (with gaps for the message number, UID and length), then the message, `)`.
     """
@@ -57,13 +64,25 @@ class Plan:
     columns: Column
     kinds: tuple[Column, ...]
     """`columns`, one by one."""
-    bodies: bool
+    pieces: tuple[Piece, ...]
+    sections: int
     flags: bool
     rows: int
     head: bytes = b""
 
+    @property
+    def bodies(self) -> bool:
+        """Whether the messages themselves are needed."""
+        return self.sections > 0
+
     def render(self, chunk: Chunk) -> bytes:
-        """The untagged FETCH responses of the chunk's messages."""
+        """The untagged FETCH responses of the chunk's messages. Raises UnknownEncodingError."""
+        text = self._filled(chunk)
+        if chunk.undecodable:
+            raise section.UnknownEncodingError
+        return text
+
+    def _filled(self, chunk: Chunk) -> bytes:
         count = len(chunk)
         if count == 1:
             return self.template % (chunk.places[0] + 1, *[values(chunk)[0] for values in self.values])
@@ -101,12 +120,13 @@ def _items(attributes: Attributes, uid: bool, flags: bool) -> list[Attribute]:
 
 
 def _compiled(key: bytes, uid: bool, items: list[Attribute]) -> Plan:
-    pieces = [_PIECES[item] if isinstance(item, Item) else _MAKERS[type(item)](item) for item in items]
+    several = sum(not isinstance(item, Item) for item in items) > 1
+    pieces = [_PIECES[item] if isinstance(item, Item) else _MAKERS[type(item)](item, several) for item in items]
     columns = NO_COLUMNS
     for piece in pieces:
         columns |= piece.columns
-    bodies = any(piece.bodies for piece in pieces)
-    if bodies:
+    sections = sum(piece.bodies for piece in pieces)
+    if sections:
         columns |= Column.LOCATION
     weight = 24 + sum(piece.weight for piece in pieces)
     template = b"* %%d FETCH (%b)\r\n" % b" ".join([piece.text for piece in pieces])
@@ -117,7 +137,8 @@ def _compiled(key: bytes, uid: bool, items: list[Attribute]) -> Plan:
         values=tuple(values for piece in pieces for values in piece.values),
         columns=columns,
         kinds=tuple(columns),
-        bodies=bodies,
+        pieces=tuple(pieces),
+        sections=sections,
         flags=any(piece.flags for piece in pieces),
         rows=min(MAX_ROWS, PIECE_BYTES // weight),
         head=_head(items, template),
@@ -189,14 +210,16 @@ _KINDS: Final[dict[SectionText, section.Kind]] = {
 }
 
 
-def _section(item: Section) -> Piece:
+def _section(item: Section, several: bool) -> Piece:
+    """`several`: more of the message is asked for, so its parts are found once."""
     names = tuple(name.upper() for name in item.fields)
     if item.text is SectionText.HEADER_FIELDS and not item.part and COMMON_FIELDS.issuperset(names):
         values = partial(_common_fields, names=names, wanted=item.partial)
         return Piece(_label(item.label) + b" %b", (values,), Column.HEADERS, weight=240)
     if item.text is SectionText.ALL and not item.part and item.partial is None:
         return Piece(_label(item.label) + b" {%d}\r\n%b", (_lengths, _messages), bodies=True)
-    values = partial(_sections, path=item.part, kind=_KINDS[item.text], names=names, wanted=item.partial)
+    find = partial(section.find, path=item.part, kind=_KINDS[item.text], fields=names)
+    values = partial(_sections, find=find, several=several and bool(item.part), wanted=item.partial)
     return Piece(_label(item.label) + b" %b", (values,), bodies=True)
 
 
@@ -215,30 +238,40 @@ def _messages(chunk: Chunk) -> list[bytes]:
     return [body.replace(b"\0", b"\x80") for body in chunk.bodies]
 
 
-def _sections(
-    chunk: Chunk, *, path: tuple[int, ...], kind: section.Kind, names: tuple[bytes, ...], wanted: Partial | None
-) -> list[bytes]:
-    found = [section.find(body, path, kind, names) for body in chunk.bodies]
+def _sections(chunk: Chunk, *, find: Callable[..., Data | None], several: bool, wanted: Partial | None) -> list[bytes]:
+    structures = chunk.structures if several else repeat(None)
+    found = [find(body, structure=structure) for body, structure in zip(chunk.bodies, structures, strict=False)]
     return [NIL if text is None else text_literal(_cut(text, wanted)) for text in found]
 
 
-def _binary(item: Binary) -> Piece:
+def _decoded(chunk: Chunk, path: tuple[int, ...], *, several: bool) -> Iterator[Data | None]:
+    """None, too, where the encoding is not known; the chunk remembers that there was such a part."""
+    structures = chunk.structures if several and path else repeat(None)
+    for body, structure in zip(chunk.bodies, structures, strict=False):
+        try:
+            yield section.find_binary(body, path, structure)
+        except section.UnknownEncodingError:
+            chunk.undecodable = True
+            yield None
+
+
+def _binary(item: Binary, several: bool) -> Piece:
     def values(chunk: Chunk) -> list[bytes]:
-        found = [section.find_binary(body, item.part) for body in chunk.bodies]
+        found = _decoded(chunk, item.part, several=several)
         return [NIL if data is None else binary_literal(_cut(data, item.partial)) for data in found]
 
     return Piece(_label(item.label) + b" %b", (values,), bodies=True)
 
 
-def _binary_size(item: BinarySize) -> Piece:
+def _binary_size(item: BinarySize, several: bool) -> Piece:
     def values(chunk: Chunk) -> list[int]:
-        found = [section.find_binary(body, item.part) for body in chunk.bodies]
+        found = _decoded(chunk, item.part, several=several)
         return [0 if data is None else len(data) for data in found]
 
     return Piece(_label(item.label) + b" %d", (values,), bodies=True)
 
 
-_MAKERS: Final[dict[type[Any], Callable[[Any], Piece]]] = {
+_MAKERS: Final[dict[type[Any], Callable[[Any, bool], Piece]]] = {
     Section: _section,
     Binary: _binary,
     BinarySize: _binary_size,

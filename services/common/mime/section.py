@@ -27,15 +27,20 @@ class UnknownEncodingError(Exception):
 
 
 def find(
-    message: bytes, path: Sequence[int], kind: Kind = Kind.WHOLE, fields: Collection[bytes] = ()
+    message: bytes,
+    path: Sequence[int],
+    kind: Kind = Kind.WHOLE,
+    fields: Collection[bytes] = (),
+    structure: Part | None = None,
 ) -> bytes | memoryview | None:
     """The bytes of a section, None where the message has no such part. `fields` are names in upper case.
 
-    A `memoryview` shares the message's memory. The message is read only as far as the part goes.
+    A `memoryview` shares the message's memory. `structure` is the message as `parse` gives it, for a caller that wants
+    more sections of it; without, the message is read only as far as the part goes.
     """
     if not path:
         return message if kind is Kind.WHOLE else _of_message(message, 0, len(message), kind, fields)
-    part = locate(parse(message, path), path)
+    part = locate(structure or parse(message, path), path)
     if part is None:
         return None
     if kind is Kind.WHOLE:
@@ -61,15 +66,15 @@ def _of_message(
     return select_fields(message[start:body], fields, kind is Kind.HEADER_FIELDS_NOT)
 
 
-def find_binary(message: bytes, path: Sequence[int]) -> bytes | memoryview | None:
+def find_binary(message: bytes, path: Sequence[int], structure: Part | None = None) -> bytes | memoryview | None:
     """BINARY[path]: the part's body with its transfer encoding undone, None where there is no such part.
 
-    Without a path it is the whole message. A multipart and a message are given as they are, like the parts inside
-    them. Raises UnknownEncodingError.
+    `structure` as in `find`. Without a path it is the whole message. A multipart and a message are given as they are,
+    like the parts inside them. Raises UnknownEncodingError.
     """
     if not path:
         return message
-    part = locate(parse(message, path), path)
+    part = locate(structure or parse(message, path), path)
     return None if part is None else _decoded(message, part)
 
 

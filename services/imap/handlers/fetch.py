@@ -25,6 +25,8 @@ AT_ONCE: Final = PIECE_BYTES
 STREAMED: Final = 1 << 20
 """Messages above this size are sent as they are read."""
 DONE: Final = b"FETCH completed"
+UNKNOWN_ENCODING: Final = (b"The part's encoding is not known", b"UNKNOWN-CTE")
+"""RFC 3516 section 4.3."""
 
 
 def fetch(session: Session, command: Fetch) -> Answer:
@@ -38,7 +40,7 @@ def fetch(session: Session, command: Fetch) -> Answer:
     try:
         answer = _at_once(session, view, plan, spans)
     except UnknownEncodingError:
-        raise Refused(b"The part's encoding is not known", b"UNKNOWN-CTE") from None
+        raise Refused(*UNKNOWN_ENCODING) from None
     if answer is not None:
         return answer + session.ok(DONE)
     return _fetch(session, plan, spans)
@@ -57,16 +59,16 @@ def _at_once(session: Session, view: View, plan: Plan, spans: Spans) -> bytes | 
     if len(places) < sum([stop - start for start, stop in spans]):
         return None
     chunk = Chunk(view, places)
-    if not chunk.take(plan.kinds) or (plan.bodies and not _read_now(session, chunk)):
+    if not chunk.take(plan.kinds) or (plan.bodies and not _read_now(session, chunk, plan.sections)):
         return None
     service.columns.touch(view.shared, plan.kinds)
     return plan.render(chunk)
 
 
-def _read_now(session: Session, chunk: Chunk) -> bool:
-    """Take the messages along where they are in memory and few bytes."""
+def _read_now(session: Session, chunk: Chunk, sections: int) -> bool:
+    """Take the messages along where they are in memory and few bytes, each counted as often as it is asked for."""
     read_now = session.service.bodies.read_now
-    left = AT_ONCE
+    left = AT_ONCE // sections
     for ref, _ in chunk.values[Column.LOCATION]:
         left -= ref.length
         body = read_now(ref) if left >= 0 else None
@@ -103,7 +105,9 @@ async def _fetch(session: Session, plan: Plan, spans: Spans) -> bytes:
         else:
             await writer.write(spans)
     except UnknownEncodingError:
-        raise Refused(b"The part's encoding is not known", b"UNKNOWN-CTE") from None
+        writer.undecodable = True
+    if writer.undecodable:
+        raise Refused(*UNKNOWN_ENCODING)
     if writer.damaged:
         raise StoreError(Reason.STORAGE_CORRUPT)
     if writer.lost:
@@ -114,7 +118,7 @@ async def _fetch(session: Session, plan: Plan, spans: Spans) -> bytes:
 @dataclass(slots=True)
 class _Writer:
     """One long answer. `lost`: messages were expunged elsewhere before what was asked of them could be read;
-    `damaged`: some cannot be read at all, and are left out.
+    `damaged`: some cannot be read at all, and are left out; `undecodable`: parts whose encoding is not known.
     """
 
     session: Session
@@ -122,6 +126,7 @@ class _Writer:
     plan: Plan
     lost: bool = False
     damaged: bool = False
+    undecodable: bool = False
     kept: list[bytes] | None = None
 
     async def write_whole(self, spans: Spans) -> None:
@@ -173,7 +178,7 @@ class _Writer:
         located: Sequence[Located] = chunk.values[Column.LOCATION]
         ahead: Reading | None = None
         try:
-            groups = list(by_size(located, streamed=bool(self.plan.head)))
+            groups = list(by_size(located, streamed=bool(self.plan.head), times=self.plan.sections))
             for number, (start, stop) in enumerate(groups):
                 part = chunk.part(start, stop)
                 reading, ahead = ahead or self._read(located[start:stop]), None
@@ -184,11 +189,33 @@ class _Writer:
                 if number + 1 < len(groups):
                     following = groups[number + 1]
                     ahead = self._read(located[following[0] : following[1]])
-                if len(part):
-                    await self._send(self.plan.render(part))
+                await self._write_group(part)
         finally:
             if isinstance(ahead, asyncio.Task):
                 ahead.cancel()
+
+    async def _write_group(self, part: Chunk) -> None:
+        plan = self.plan
+        if len(part) == 1 and not plan.head and len(part.bodies[0]) * plan.sections > PIECE_BYTES:
+            await self._write_apart(part)
+        elif len(part):
+            await self._send(plan.render(part))
+
+    async def _write_apart(self, part: Chunk) -> None:
+        """One message of which much is asked: an attribute at a time, made where it holds nobody up.
+
+        Half of the response may have been sent when a part turns out to be one that cannot be decoded: that is said
+        at the end.
+        """
+        loop, opening = asyncio.get_running_loop(), b"* %d FETCH (" % (part.places[0] + 1)
+        for piece in self.plan.pieces:
+            made = await loop.run_in_executor(None, piece.render, part) if piece.bodies else piece.render(part)
+            text = opening + made
+            opening = b" "
+            for start in range(0, len(text), PIECE_BYTES):
+                await self._send(text[start : start + PIECE_BYTES])
+        self.session.wire.write(b")\r\n")
+        self.undecodable = self.undecodable or part.undecodable
 
     async def _with_bodies(self, part: Chunk, reading: Reading) -> Chunk:
         """The group with its messages, but for those that are damaged."""
@@ -263,11 +290,11 @@ def length(ref: BodyRef) -> int:
     return ref.length + len(ref.prefix)
 
 
-def by_size(located: Sequence[Located], *, streamed: bool) -> Iterator[tuple[int, int]]:
-    """Runs of messages that make about one piece; with `streamed`, a large one is by itself."""
+def by_size(located: Sequence[Located], *, streamed: bool, times: int = 1) -> Iterator[tuple[int, int]]:
+    """Runs of messages that make about one piece, each taken so many `times`; with `streamed`, a large one is alone."""
     start = total = 0
     for place, (ref, _) in enumerate(located):
-        size = length(ref)
+        size = length(ref) * times
         if total and (total + size > PIECE_BYTES or (streamed and size > STREAMED)):
             yield start, place
             start, total = place, 0

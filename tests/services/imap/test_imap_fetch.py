@@ -95,6 +95,48 @@ async def test_client_that_does_not_read_costs_bounded_memory() -> None:
         writer.close()
 
 
+LARGE_PARTS = b"Content-Type: multipart/mixed; boundary=B\r\n\r\n" + b"".join(
+    b"--B\r\nContent-Transfer-Encoding: %b\r\n\r\n%b\r\n" % (encoding, b"%d" % number * 400_000)
+    for number, encoding in enumerate((b"7bit", b"x-own", b"7bit"), 1)
+)
+
+
+@pytest.mark.rfc("9051", "6.4.5")
+async def test_much_of_a_large_message_costs_bounded_memory() -> None:
+    async with local_imap([LARGE_PARTS, MESSAGE % (2, 2)]) as running:
+        _, writer = await running.connect()
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        items = " ".join(f"BODY.PEEK[]<{offset}.99999999>" for offset in range(256))
+        writer.write(f'a LOGIN anna@example.com "correct horse"\r\nb SELECT INBOX\r\nc FETCH 1 ({items})\r\n'.encode())
+        await asyncio.sleep(0.15)
+        (connection,) = running.server._connections
+        assert connection.sent < 12_000_000
+        assert connection._transport.get_write_buffer_size() < 2_000_000
+        writer.transport.abort()
+
+
+@pytest.mark.rfc("9051", "6.4.5.1")
+async def test_attributes_of_a_large_message_come_one_after_the_other() -> None:
+    async with local_imap([LARGE_PARTS, MESSAGE % (2, 2)]) as running:
+        client = await running.client(select="INBOX")
+        client.send("FETCH 1:2 (UID BODY.PEEK[3] BINARY.SIZE[1] BINARY[1]<7.2> FLAGS BODY.PEEK[9])")
+        expected = b"* 1 FETCH (UID 1 BODY[3] {400002}\r\n%b\r\n BINARY.SIZE[1] 400000 BINARY[1]<7> {2}\r\n11" % (
+            b"3" * 400_000
+        )
+        expected += b" FLAGS (\\Recent \\Seen) BODY[9] NIL)\r\n"
+        assert await asyncio.wait_for(client.reader.readexactly(len(expected)), 5) == expected
+        assert (await client.line()).startswith(b"* 2 FETCH (UID 2 BODY[3] NIL BINARY.SIZE[1] 9 BINARY[1]<7> ")
+
+
+@pytest.mark.rfc("3516", "4.3")
+async def test_part_that_cannot_be_decoded_in_a_large_message_is_refused_at_the_end() -> None:
+    async with local_imap([LARGE_PARTS, MESSAGE % (2, 2)]) as running:
+        client = await running.client(select="INBOX")
+        lines = await client.do("FETCH 1:2 (BODY.PEEK[]<0.3> BINARY.PEEK[2] BINARY.SIZE[2])")
+        assert lines[0] == b"* 1 FETCH (BODY[]<0> {3}\r\nCon BINARY[2] NIL BINARY.SIZE[2] 0)"
+        assert lines[-1].startswith(b"NO [UNKNOWN-CTE]")
+
+
 async def _read_until(reader: asyncio.StreamReader, end: bytes) -> None:
     tail = b""
     while not tail.endswith(end):
