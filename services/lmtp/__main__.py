@@ -8,7 +8,7 @@ from services.lmtp.frontend import LmtpFrontEnd
 
 def make(runtime: Runtime) -> LmtpFrontEnd:
     """The front end, in the running event loop."""
-    return LmtpFrontEnd(runtime.configuration, runtime.store, runtime.directory)
+    return LmtpFrontEnd(runtime.configuration, runtime.store, runtime.directory, worker=runtime.worker)
 
 
 def main() -> None:

@@ -34,9 +34,16 @@ class LmtpFrontEnd:
     refusals = REFUSALS
 
     def __init__(
-        self, configuration: Live[Configuration], store: Store, directory: Directory, hostname: str | None = None
+        self,
+        configuration: Live[Configuration],
+        store: Store,
+        directory: Directory,
+        hostname: str | None = None,
+        *,
+        worker: int = 0,
     ) -> None:
         self._configuration = configuration
+        self._worker = worker
         options = configuration.part(lambda value: value.lmtp)
         self._shared = Surroundings(
             configuration,
@@ -52,10 +59,10 @@ class LmtpFrontEnd:
         return LmtpConnection(server, listener, self._shared)
 
     def listeners(self) -> list[Listener]:
-        """See `FrontEnd.listeners`. The Unix socket is there beside the port."""
+        """See `FrontEnd.listeners`. Beside the port, which all processes share, the Unix socket is the first one's."""
         options = self._configuration.value.lmtp
         found = [Listener(options.listen, options.port)]
-        if options.socket:
+        if options.socket and not self._worker:
             found.append(Listener(path=options.socket, mode=SOCKET_MODE))
         return found
 

@@ -12,10 +12,12 @@ import pytest
 from services.common.connection import Farewell
 from services.common.directory import AddressUnknown
 from services.common.errors import Reason
-from services.common.options import LmtpOptions
+from services.common.live import Live
+from services.common.options import Configuration, LmtpOptions
 from services.lmtp import handlers
 from services.lmtp.commands import NOBODY, SYNTAX
 from services.lmtp.commands import Path as Address
+from services.lmtp.frontend import LmtpFrontEnd
 from services.lmtp.handlers import COMMANDS
 from services.lmtp.recipients import REMEMBERED_SECONDS, Recipients, split_folder
 from services.lmtp.replies import FAULTS, OVER_QUOTA, REASONS, Text, for_reason
@@ -26,6 +28,12 @@ from tests.support.store import StoreFixture
 LHLO = b"LHLO client.example.org\r\n"
 ENVELOPE = b"MAIL FROM:<sender@example.org>\r\nRCPT TO:<anna@example.com>\r\n"
 PREFIX = b"Return-Path: <sender@example.org>\r\nDelivered-To: anna@example.com\r\n"
+
+
+async def test_of_several_processes_one_listens_on_the_unix_socket(store: StoreFixture, tmp_path: Path) -> None:
+    configuration = Live(Configuration("", lmtp=LmtpOptions(socket=str(tmp_path / "lmtp.sock"), numprocesses=2)))
+    fronts = [LmtpFrontEnd(configuration, store.client, people(), worker=worker) for worker in (0, 1)]
+    assert [[bool(listener.path) for listener in front.listeners()] for front in fronts] == [[False, True], [False]]
 
 
 class Client:
