@@ -15,6 +15,7 @@ from services.common.streamserver import StreamServer, TurnedAway
 from services.pop.connection import PopConnection
 from services.pop.languages import DEFAULT_LANGUAGE, LINES, Text
 from services.pop.maildrops import Maildrops
+from services.pop.rendered import Rendered
 from services.pop.session import Surroundings
 
 REFUSALS: Final[Mapping[TurnedAway, bytes]] = {
@@ -33,7 +34,7 @@ class PopFrontEnd:
         self._configuration = configuration
         options = configuration.part(lambda value: value.pop)
         self.maildrops = Maildrops(store, options)
-        self._shared = Surroundings(options, login, self.maildrops, bodies)
+        self._shared = Surroundings(options, login, self.maildrops, bodies, Rendered())
 
     def connect(self, server: StreamServer, listener: Listener) -> PopConnection:
         """See `FrontEnd.connect`."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 from services.common.connection import Answer
@@ -42,7 +44,7 @@ def list_(session: Session, drop: Transaction, command: Listing) -> Answer:
     if command.number is not None:
         return b"+OK %d %d\r\n" % (command.number, drop.sizes[drop.index(command.number)])
     first = session.lines[Text.MAILDROP] % (drop.count, drop.octets)
-    return _listing(session, drop, replies.size_parts(first, drop.sizes, drop.deleted))
+    return _listing(session, drop, ("LIST", drop.sizes), first, replies.size_parts(drop.sizes, drop.deleted))
 
 
 def uidl(session: Session, drop: Transaction, command: Listing) -> Answer:
@@ -50,18 +52,23 @@ def uidl(session: Session, drop: Transaction, command: Listing) -> Answer:
     if command.number is not None:
         uid = replies.unique_id(drop.uidvalidity, drop.uids[drop.index(command.number)])
         return b"+OK %d %s\r\n" % (command.number, uid)
-    parts = replies.uid_parts(session.lines[Text.UIDS], drop.uidvalidity, drop.uids, drop.deleted)
-    return _listing(session, drop, parts)
+    parts = replies.uid_parts(drop.uidvalidity, drop.uids, drop.deleted)
+    return _listing(session, drop, ("UIDL", drop.uids), session.lines[Text.UIDS], parts)
 
 
-def _listing(session: Session, drop: Transaction, parts: Iterator[bytes]) -> Answer:
-    if len(drop.uids) <= replies.LISTED_AT_ONCE:
-        return b"".join(parts)
-    return _long_listing(session, parts)
+def _listing(
+    session: Session, drop: Transaction, what: tuple[str, array[int]], first: bytes, parts: Iterator[bytes]
+) -> Answer:
+    name, column = what
+    if len(drop.uids) > replies.LISTED_AT_ONCE:
+        return _long_listing(session, first, parts)
+    if drop.deleted:
+        return first + b"".join(parts)
+    return first + session.shared.rendered.get((name, drop.account_id), column, lambda: b"".join(parts))
 
 
-async def _long_listing(session: Session, parts: Iterator[bytes]) -> bytes:
-    for part in parts:
+async def _long_listing(session: Session, first: bytes, parts: Iterator[bytes]) -> bytes:
+    for part in chain((first,), parts):
         session.link.write(part)
         await session.link.drain()
     return b""

@@ -68,14 +68,14 @@ def multiline(first: bytes, lines: Sequence[str]) -> bytes:
     return first + "".join([f"{line}\r\n" for line in lines]).encode() + END
 
 
-def size_parts(first: bytes, sizes: array[int], deleted: set[int]) -> Iterator[bytes]:
-    """LIST: number and octets of each message, in parts."""
-    return _listing(first, b"%d %d\r\n", sizes, deleted)
+def size_parts(sizes: array[int], deleted: set[int]) -> Iterator[bytes]:
+    """LIST after its first line: number and octets of each message, in parts."""
+    return _listing(b"%d %d\r\n", sizes, deleted)
 
 
-def uid_parts(first: bytes, uidvalidity: int, uids: array[int], deleted: set[int]) -> Iterator[bytes]:
-    """UIDL: number and unique id of each message, in parts."""
-    return _listing(first, b"%%d %08x%%08x\r\n" % uidvalidity, uids, deleted)
+def uid_parts(uidvalidity: int, uids: array[int], deleted: set[int]) -> Iterator[bytes]:
+    """UIDL after its first line: number and unique id of each message, in parts."""
+    return _listing(b"%%d %08x%%08x\r\n" % uidvalidity, uids, deleted)
 
 
 def unique_id(uidvalidity: int, uid: int) -> bytes:
@@ -83,13 +83,12 @@ def unique_id(uidvalidity: int, uid: int) -> bytes:
     return b"%08x%08x" % (uidvalidity, uid)
 
 
-def _listing(first: bytes, line: bytes, values: array[int], deleted: set[int]) -> Iterator[bytes]:
+def _listing(line: bytes, values: array[int], deleted: set[int]) -> Iterator[bytes]:
     numbers: Sequence[int] = range(1, len(values) + 1)
     column: Sequence[int] = values
     if deleted:
         numbers = [number for number in numbers if number - 1 not in deleted]
         column = [values[number - 1] for number in numbers]
-    yield first
     for start in range(0, len(numbers), LISTED_AT_ONCE):
         part = numbers[start : start + LISTED_AT_ONCE]
         # One format operation for all lines: the fastest way there is to make thousands of them.

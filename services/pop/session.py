@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from services.common.login import Login
     from services.common.options import PopOptions
     from services.pop.maildrops import Maildrops
+    from services.pop.rendered import Rendered
 
 
 class RefusedError(Exception):
@@ -126,6 +127,7 @@ class Surroundings:
     login: Login
     maildrops: Maildrops
     bodies: BodyReader
+    rendered: Rendered
 
 
 @dataclass(slots=True)

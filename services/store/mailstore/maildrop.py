@@ -24,8 +24,6 @@ from services.store.backends import Transaction
 from services.store.mailstore import expunging, flags, messages
 from services.store.mailstore.outcome import Outcome
 
-LISTED_ROWS: Final = 200_000
-"""Rows of maildrops kept for those who come again before anything changed."""
 _DONE: Final = 10_000
 
 _SELECT: Final = (
@@ -144,33 +142,6 @@ class Locks:
     def was_committed(self, lock: str) -> bool:
         """Whether the changes under this lock were made."""
         return lock in self._committed
-
-
-class Listings:
-    """The last listings, bounded by their rows."""
-
-    def __init__(self, max_rows: int = LISTED_ROWS) -> None:
-        self._max_rows = max_rows
-        self._rows = 0
-        self._listings: OrderedDict[AccountId, Listing] = OrderedDict()
-
-    def get(self, account_id: AccountId) -> Listing | None:
-        """The account's last listing."""
-        return self._listings.get(account_id)
-
-    def put(self, account_id: AccountId, listed: Listing) -> None:
-        """Keep a listing; the longest unused ones go."""
-        self.drop(account_id)
-        self._listings[account_id] = listed
-        self._rows += len(listed.uids)
-        while self._rows > self._max_rows:
-            self.drop(next(iter(self._listings)))
-
-    def drop(self, account_id: AccountId) -> None:
-        """Forget an account's listing."""
-        listed = self._listings.pop(account_id, None)
-        if listed is not None:
-            self._rows -= len(listed.uids)
 
 
 def maildrop(lock: str, listed: Listing) -> Maildrop:

@@ -34,6 +34,7 @@ from services.common.domain import (
     TextKey,
 )
 from services.common.errors import Reason, StoreError
+from services.common.listings import Listings
 from services.common.mime.analysis import Analysis, analyse
 from services.common.options import StoreOptions
 from services.store.backends import BodyStore, Database, Rule
@@ -98,7 +99,7 @@ class MailStore:
         self._executor = ThreadPoolExecutor(2, "store-text")
         self._bodies = Bodies(database, bodies)
         self._locks = maildrop.Locks()
-        self._listings = maildrop.Listings()
+        self._listings: Listings[maildrop.Listing] = Listings()
         self._serving = 0
         self._served = 0.0
         maker = TextMaker(self._bodies, self._executor)

@@ -24,6 +24,9 @@ async def open_maildrop(
         # Nobody would ever free it.
         raise StoreError(Reason.INVALID_ARGUMENT)
     drop = await desk.store.open_maildrop(AccountId(request.account_id), owner=caller.process, lock=request.lock)
+    if request.known_modseq and drop.status.modseq == request.known_modseq:
+        yield maildrop_pb2.OpenMaildropResponse(mailbox=values.mailbox(drop.status), unchanged=True)
+        return
     for start in range(0, max(len(drop.uids), 1), CHUNK):
         stop = start + CHUNK
         yield maildrop_pb2.OpenMaildropResponse(

@@ -84,22 +84,22 @@ def test_top_finds_its_line_in_a_long_body() -> None:
 
 @pytest.mark.rfc("1939", "5")
 def test_a_listing_is_a_line_for_each_message() -> None:
-    parts = replies.size_parts(b"+OK\r\n", array("Q", [120, 160, 200]), {1})
-    assert b"".join(parts) == b"+OK\r\n1 120\r\n3 200\r\n.\r\n"
+    parts = replies.size_parts(array("Q", [120, 160, 200]), {1})
+    assert b"".join(parts) == b"1 120\r\n3 200\r\n.\r\n"
 
 
 @pytest.mark.rfc("1939", "7")
 def test_unique_ids_have_one_form_for_ever() -> None:
-    parts = replies.uid_parts(b"+OK\r\n", 0x65A1, array("I", [1, 0xFFFFFFFF]), set())
-    assert b"".join(parts) == b"+OK\r\n1 000065a100000001\r\n2 000065a1ffffffff\r\n.\r\n"
+    parts = replies.uid_parts(0x65A1, array("I", [1, 0xFFFFFFFF]), set())
+    assert b"".join(parts) == b"1 000065a100000001\r\n2 000065a1ffffffff\r\n.\r\n"
     assert replies.unique_id(0x65A1, 0xFFFFFFFF) == b"000065a1ffffffff"
 
 
 def test_a_long_listing_goes_out_in_parts() -> None:
     count = 2 * replies.LISTED_AT_ONCE + 1
-    parts = list(replies.size_parts(b"+OK\r\n", array("Q", [7]) * count, set()))
-    assert len(parts) == 5
-    assert b"".join(parts).count(b"\r\n") == count + 2
+    parts = list(replies.size_parts(array("Q", [7]) * count, set()))
+    assert len(parts) == 4
+    assert b"".join(parts).count(b"\r\n") == count + 1
 
 
 @pytest.mark.rfc("3206", "4")

@@ -271,6 +271,30 @@ async def test_a_listing_of_many_messages_comes_whole(store: StoreFixture, monke
             assert [int(line.split()[0]) for line in lines] == [1, *range(3, 51)]
 
 
+async def test_kept_listings_are_those_of_the_maildrop_as_it_is(store: StoreFixture) -> None:
+    async with pop_service(store.client, store.bodies) as service:
+        seen: list[tuple[int, bytes, bytes]] = []
+        for change in ("", "DELE 1", "", "append", "RETR 1", ""):
+            if change == "append":
+                await fill(store.client, [MESSAGES["two"]])
+            elif not seen:
+                await fill(store.client, [MESSAGES["one"], MESSAGES["two"], MESSAGES["large"]])
+            async with logged_in(service) as client:
+                listed = (await client.message("LIST"), await client.message("UIDL"))
+                count = int((await client.ask("STAT"))[0].split()[1])
+                assert [len(each.splitlines()) for each in listed] == [count, count]
+                seen.append((count, *listed))
+                if change[:4] == "DELE":
+                    await client.ask(change)
+                    assert len((await client.message("UIDL")).splitlines()) == count - 1
+                elif change[:4] == "RETR":
+                    await client.message(change)
+                await client.ask("QUIT")
+        assert [each[0] for each in seen] == [3, 3, 2, 3, 3, 3]
+        assert seen[0] == seen[1]
+        assert seen[3] == seen[4] == seen[5]
+
+
 async def test_an_account_that_was_deleted_begins_anew(store: StoreFixture) -> None:
     await fill(store.client, [MESSAGES["one"]])
     async with pop_service(store.client, store.bodies) as service:

@@ -289,6 +289,31 @@ async def test_a_process_that_ends_gives_its_maildrops_up(store: StoreFixture, a
     assert (await store.client.get_mailbox(account.account_id, INBOX)).messages == 0
 
 
+async def test_a_maildrop_that_has_not_changed_does_not_come_again(store: StoreFixture, account: Account) -> None:
+    client = await store.connect("pop")
+    first = await client.open_maildrop(account.account_id)
+    await client.release_maildrop(account.account_id, first.lock)
+    again = await client.open_maildrop(account.account_id)
+    assert again.lock != first.lock
+    assert again.uids is first.uids
+    assert again == replace(first, lock=again.lock)
+    await client.commit_maildrop(account.account_id, again.lock, first.uids[:1], [])
+    less = await client.open_maildrop(account.account_id)
+    assert less.uids == first.uids[1:]
+    assert less.status.modseq > first.status.modseq
+
+
+async def test_a_listing_of_another_past_is_not_taken_for_the_present(store: StoreFixture, account: Account) -> None:
+    client = await store.connect("pop")
+    drop = await client.open_maildrop(account.account_id)
+    await client.release_maildrop(account.account_id, drop.lock)
+    # What a store that was restored from a backup may come to: the same number for other messages.
+    other = replace(drop, status=replace(drop.status, uidnext=99), uids=array("I", [98]))
+    client._listings.put(account.account_id, other)
+    again = await client.open_maildrop(account.account_id)
+    assert (again.status, again.uids, list(again.locations)) == (drop.status, drop.uids, list(drop.locations))
+
+
 async def _opened(client: StoreClient, account: Account) -> Maildrop:
     """The maildrop, as soon as nobody else has it."""
     async with asyncio.timeout(2):

@@ -26,7 +26,7 @@ from mailproto.store.v1 import mailboxes_pb2 as mailproto_dot_store_dot_v1_dot_m
 from mailproto.store.v1 import messages_pb2 as mailproto_dot_store_dot_v1_dot_messages__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!mailproto/store/v1/maildrop.proto\x12\x12mailproto.store.v1\x1a\"mailproto/store/v1/mailboxes.proto\x1a!mailproto/store/v1/messages.proto\"7\n\x13OpenMaildropRequest\x12\x12\n\naccount_id\x18\x01 \x01(\x04\x12\x0c\n\x04lock\x18\x02 \x01(\t\"\x92\x01\n\x14OpenMaildropResponse\x12,\n\x07mailbox\x18\x01 \x01(\x0b\x32\x1b.mailproto.store.v1.Mailbox\x12\x0c\n\x04uids\x18\x02 \x01(\x0c\x12\r\n\x05sizes\x18\x03 \x01(\x0c\x12/\n\tlocations\x18\x04 \x01(\x0b\x32\x1c.mailproto.store.v1.BodyRefs\"X\n\x15\x43ommitMaildropRequest\x12\x12\n\naccount_id\x18\x01 \x01(\x04\x12\x0c\n\x04lock\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x65leted\x18\x03 \x01(\x0c\x12\x0c\n\x04seen\x18\x04 \x01(\x0c\"\x18\n\x16\x43ommitMaildropResponse\":\n\x16ReleaseMaildropRequest\x12\x12\n\naccount_id\x18\x01 \x01(\x04\x12\x0c\n\x04lock\x18\x02 \x01(\t\"\x19\n\x17ReleaseMaildropResponse2\xcb\x02\n\x0fMaildropService\x12\x63\n\x0cOpenMaildrop\x12\'.mailproto.store.v1.OpenMaildropRequest\x1a(.mailproto.store.v1.OpenMaildropResponse0\x01\x12g\n\x0e\x43ommitMaildrop\x12).mailproto.store.v1.CommitMaildropRequest\x1a*.mailproto.store.v1.CommitMaildropResponse\x12j\n\x0fReleaseMaildrop\x12*.mailproto.store.v1.ReleaseMaildropRequest\x1a+.mailproto.store.v1.ReleaseMaildropResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!mailproto/store/v1/maildrop.proto\x12\x12mailproto.store.v1\x1a\"mailproto/store/v1/mailboxes.proto\x1a!mailproto/store/v1/messages.proto\"M\n\x13OpenMaildropRequest\x12\x12\n\naccount_id\x18\x01 \x01(\x04\x12\x0c\n\x04lock\x18\x02 \x01(\t\x12\x14\n\x0cknown_modseq\x18\x03 \x01(\x04\"\xa5\x01\n\x14OpenMaildropResponse\x12,\n\x07mailbox\x18\x01 \x01(\x0b\x32\x1b.mailproto.store.v1.Mailbox\x12\x0c\n\x04uids\x18\x02 \x01(\x0c\x12\r\n\x05sizes\x18\x03 \x01(\x0c\x12/\n\tlocations\x18\x04 \x01(\x0b\x32\x1c.mailproto.store.v1.BodyRefs\x12\x11\n\tunchanged\x18\x05 \x01(\x08\"X\n\x15\x43ommitMaildropRequest\x12\x12\n\naccount_id\x18\x01 \x01(\x04\x12\x0c\n\x04lock\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x65leted\x18\x03 \x01(\x0c\x12\x0c\n\x04seen\x18\x04 \x01(\x0c\"\x18\n\x16\x43ommitMaildropResponse\":\n\x16ReleaseMaildropRequest\x12\x12\n\naccount_id\x18\x01 \x01(\x04\x12\x0c\n\x04lock\x18\x02 \x01(\t\"\x19\n\x17ReleaseMaildropResponse2\xcb\x02\n\x0fMaildropService\x12\x63\n\x0cOpenMaildrop\x12\'.mailproto.store.v1.OpenMaildropRequest\x1a(.mailproto.store.v1.OpenMaildropResponse0\x01\x12g\n\x0e\x43ommitMaildrop\x12).mailproto.store.v1.CommitMaildropRequest\x1a*.mailproto.store.v1.CommitMaildropResponse\x12j\n\x0fReleaseMaildrop\x12*.mailproto.store.v1.ReleaseMaildropRequest\x1a+.mailproto.store.v1.ReleaseMaildropResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,17 +34,17 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mailproto.store.v1.maildrop
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_OPENMAILDROPREQUEST']._serialized_start=128
-  _globals['_OPENMAILDROPREQUEST']._serialized_end=183
-  _globals['_OPENMAILDROPRESPONSE']._serialized_start=186
-  _globals['_OPENMAILDROPRESPONSE']._serialized_end=332
-  _globals['_COMMITMAILDROPREQUEST']._serialized_start=334
-  _globals['_COMMITMAILDROPREQUEST']._serialized_end=422
-  _globals['_COMMITMAILDROPRESPONSE']._serialized_start=424
-  _globals['_COMMITMAILDROPRESPONSE']._serialized_end=448
-  _globals['_RELEASEMAILDROPREQUEST']._serialized_start=450
-  _globals['_RELEASEMAILDROPREQUEST']._serialized_end=508
-  _globals['_RELEASEMAILDROPRESPONSE']._serialized_start=510
-  _globals['_RELEASEMAILDROPRESPONSE']._serialized_end=535
-  _globals['_MAILDROPSERVICE']._serialized_start=538
-  _globals['_MAILDROPSERVICE']._serialized_end=869
+  _globals['_OPENMAILDROPREQUEST']._serialized_end=205
+  _globals['_OPENMAILDROPRESPONSE']._serialized_start=208
+  _globals['_OPENMAILDROPRESPONSE']._serialized_end=373
+  _globals['_COMMITMAILDROPREQUEST']._serialized_start=375
+  _globals['_COMMITMAILDROPREQUEST']._serialized_end=463
+  _globals['_COMMITMAILDROPRESPONSE']._serialized_start=465
+  _globals['_COMMITMAILDROPRESPONSE']._serialized_end=489
+  _globals['_RELEASEMAILDROPREQUEST']._serialized_start=491
+  _globals['_RELEASEMAILDROPREQUEST']._serialized_end=549
+  _globals['_RELEASEMAILDROPRESPONSE']._serialized_start=551
+  _globals['_RELEASEMAILDROPRESPONSE']._serialized_end=576
+  _globals['_MAILDROPSERVICE']._serialized_start=579
+  _globals['_MAILDROPSERVICE']._serialized_end=910
 # @@protoc_insertion_point(module_scope)

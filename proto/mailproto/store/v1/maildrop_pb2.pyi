@@ -24,19 +24,23 @@ class OpenMaildropRequest(_message.Message):
 
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     LOCK_FIELD_NUMBER: _builtins.int
+    KNOWN_MODSEQ_FIELD_NUMBER: _builtins.int
     account_id: _builtins.int
     """Whose."""
     lock: _builtins.str
     """The name that the lock shall have: a UUID's text. A process that holds it already takes it anew. Required."""
+    known_modseq: _builtins.int
+    """Modification sequence of a listing that the caller has kept. Where INBOX is still at it, no rows are sent."""
     def __init__(
         self,
         *,
         account_id: _builtins.int = ...,
         lock: _builtins.str = ...,
+        known_modseq: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "lock", b"lock"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "known_modseq", b"known_modseq", "lock", b"lock"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -50,10 +54,13 @@ class OpenMaildropResponse(_message.Message):
     UIDS_FIELD_NUMBER: _builtins.int
     SIZES_FIELD_NUMBER: _builtins.int
     LOCATIONS_FIELD_NUMBER: _builtins.int
+    UNCHANGED_FIELD_NUMBER: _builtins.int
     uids: _builtins.bytes
     """The next UIDs, ascending, 4 octets each."""
     sizes: _builtins.bytes
     """Sizes in bytes, 8 octets each."""
+    unchanged: _builtins.bool
+    """The rows are those that the caller knows."""
     @_builtins.property
     def mailbox(self) -> _mailboxes_pb2.Mailbox:
         """INBOX; in the first reply."""
@@ -69,10 +76,11 @@ class OpenMaildropResponse(_message.Message):
         uids: _builtins.bytes = ...,
         sizes: _builtins.bytes = ...,
         locations: _messages_pb2.BodyRefs | None = ...,
+        unchanged: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["locations", b"locations", "mailbox", b"mailbox"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["locations", b"locations", "mailbox", b"mailbox", "sizes", b"sizes", "uids", b"uids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["locations", b"locations", "mailbox", b"mailbox", "sizes", b"sizes", "uids", b"uids", "unchanged", b"unchanged"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
