@@ -17,6 +17,8 @@ class _Loader(yaml.CSafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # refused below: no list or mapping can be a key
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} is there twice", key.start_mark)
             seen.add(str(key.value))
@@ -29,6 +31,9 @@ def parse(text: str) -> Any:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - derived from the safe loader
     except yaml.YAMLError as error:
         raise YamlError(explain(error)) from None
+    except (ValueError, AttributeError):
+        # The library checks dates and tagged numbers by trying to make them.
+        raise YamlError("a date or a tagged value is none of its kind") from None
 
 
 def compose(text: str) -> yaml.Node | None:
