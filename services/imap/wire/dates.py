@@ -11,6 +11,9 @@ from services.imap.wire.lexer import BadSyntax, Lexer
 MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTH_NUMBERS: Final = {name.upper().encode(): number for number, name in enumerate(MONTHS, 1)}
 _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
+EARLIEST: Final = (date.min.toordinal() - _EPOCH_DAY) * 86_400
+LATEST: Final = (date.max.toordinal() - _EPOCH_DAY + 1) * 86_400 - 1
+"""Years have four digits, in UTC as well."""
 _DATE: Final = re.compile(rb'("?)([0-9]{1,2})-([A-Za-z]{3})-([0-9]{4})\1')
 _DATE_TIME: Final = re.compile(
     rb'"( [0-9]|[0-9]{2})-([A-Za-z]{3})-([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) ([+-])([0-9]{2})([0-9]{2})"'
@@ -32,7 +35,10 @@ def read_date_time(lexer: Lexer) -> int:
         raise BadSyntax("No such time")
     offset = int(zone_hour) * 3600 + int(zone_minute) * 60
     seconds = _day(year, month, day) * 86_400 + int(hour) * 3600 + int(minute) * 60 + int(second)
-    return seconds + offset if sign == b"-" else seconds - offset
+    seconds += offset if sign == b"-" else -offset
+    if not EARLIEST <= seconds <= LATEST:
+        raise BadSyntax("No such time")
+    return seconds
 
 
 def _day(year: bytes, month: bytes, day: bytes) -> int:
@@ -43,8 +49,8 @@ def _day(year: bytes, month: bytes, day: bytes) -> int:
 
 
 def format_date_time(seconds: int) -> bytes:
-    """INTERNALDATE in UTC, quoted."""
-    at = datetime.fromtimestamp(seconds, UTC)
+    """INTERNALDATE in UTC, quoted; one that cannot be written is the nearest that can."""
+    at = datetime.fromtimestamp(min(max(seconds, EARLIEST), LATEST), UTC)
     return b'"%02d-%b-%04d %02d:%02d:%02d +0000"' % (
         at.day, MONTHS[at.month - 1].encode(), at.year, at.hour, at.minute, at.second,
     )  # fmt: skip

@@ -201,3 +201,17 @@ async def test_new_mail_is_told_while_an_expunge_is_held_back() -> None:
         assert [line.split()[4] for line in await reader.ok("FETCH 1:5 UID")] == [b"1)", b"2)", b"3)", b"4)", b"5)"]
         assert (await reader.ok("NOOP"))[0] == b"* 2 EXPUNGE"
         assert [line.split()[4] for line in await reader.ok("FETCH 1:* UID")] == [b"1)", b"3)", b"4)", b"5)"]
+
+
+@pytest.mark.rfc("9051", "2.3.3")
+async def test_date_that_cannot_be_written_is_the_nearest_that_can() -> None:
+    async with local_imap(mails(1)) as running:
+        account_id = (await running.store.open_account("anna@example.com")).account_id
+        items = [
+            AppendItem(MESSAGE % (2, 2), internaldate=1 << 40),
+            AppendItem(MESSAGE % (3, 3), internaldate=-(1 << 40)),
+        ]
+        await running.store.append(account_id, INBOX, items, Quota(), request_id="dates")
+        client = await running.client(select="INBOX")
+        dates = [line.split(b'"')[1][:11] for line in await client.ok("FETCH 2:3 INTERNALDATE")]
+        assert dates == [b"31-Dec-9999", b"01-Jan-0001"]
