@@ -30,6 +30,7 @@ from services.common import configuration as configurations
 from services.common import telemetry
 from services.common.admin import AdminServer, Health
 from services.common.configuration import EXIT_CONFIGURATION, ConfigurationError
+from services.common.descriptors import raise_limit
 from services.common.live import Live
 from services.common.options import Configuration
 from services.common.parent import end_with_parent
@@ -151,6 +152,7 @@ def run(name: str, serve: Serve) -> NoReturn:
         sys.stderr.write(f"mailkeep {name}: {error}\n")
         sys.exit(EXIT_CONFIGURATION)
     telemetry.configure_logging(configuration.log)
+    raise_limit()
     sys.exit(_run(name, configuration, serve))
 
 

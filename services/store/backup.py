@@ -18,6 +18,7 @@ from typing import BinaryIO, Final
 
 import apsw
 
+from services.common.descriptors import raise_limit
 from services.common.segments import segment_folder, segment_path
 from services.store.backends.segmentfile import segment_numbers, sync_folder
 from services.store.backends.sqliteconnection import BUSY_MILLISECONDS, schema_version
@@ -47,6 +48,7 @@ def backup(store_path: str, target: str, progress: Progress | None = None) -> li
     """
     if not os.path.exists(metadata_path(store_path)):
         raise BackupRefused(f"there is no store in {store_path}")
+    raise_limit()  # every segment is open at once
     _make_empty(target)
     with ExitStack() as opened:
         files = _open_segments(store_path, opened, {})
@@ -69,6 +71,7 @@ def restore(source: str, store_path: str, progress: Progress | None = None) -> l
             pending(int(json.load(file)["schema"]))
     except (FileNotFoundError, ValueError, KeyError) as error:
         raise BackupRefused(f"{source} is not a backup, or one that was not finished") from error
+    raise_limit()
     _make_empty(store_path)
     with ExitStack() as opened:
         # Links would let the store write into the backup.

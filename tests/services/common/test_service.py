@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from services.common.descriptors import ENOUGH
 from services.common.process import notify
 from tests.support.running import free_ports
 
@@ -79,7 +80,8 @@ def environment(data: Path, **more: str) -> dict[str, str]:
 
 
 def command() -> list[str]:
-    return [sys.executable, "-m", "tests.support.lineservice"]
+    """As from a shell with the usual limit of open files."""
+    return ["sh", "-c", 'ulimit -Sn 1024; exec "$@"', "sh", sys.executable, "-m", "tests.support.lineservice"]
 
 
 @pytest.fixture
@@ -126,6 +128,12 @@ def test_a_bad_reload_keeps_the_old_values_and_says_so(service: Service) -> None
     assert refused == {"imap.idletimeout", "pop.port"}
     service.configure("log: {format: json}\n")
     eventually(lambda: service.metric("mailkeep_config_last_reload_successful") == 1)
+
+
+def test_it_may_open_as_many_files_as_the_system_allows(service: Service) -> None:
+    limits = Path(f"/proc/{service.process.pid}/limits").read_text()
+    (soft, hard) = re.findall(r"^Max open files +(\S+) +(\S+)", limits, re.MULTILINE)[0]
+    assert int(soft) == (ENOUGH if hard == "unlimited" else min(int(hard), ENOUGH))
 
 
 def test_it_drains_and_ends_well(service: Service) -> None:
