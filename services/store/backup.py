@@ -21,7 +21,7 @@ import apsw
 from services.common.descriptors import raise_limit
 from services.common.segments import segment_folder, segment_path
 from services.store.backends.segmentfile import segment_numbers, sync_folder
-from services.store.backends.sqliteconnection import BUSY_MILLISECONDS, schema_version
+from services.store.backends.sqliteconnection import BUSY_MILLISECONDS, make_private, schema_version
 from services.store.check import Finding, check
 from services.store.embedded import metadata_path
 from services.store.schema import pending
@@ -105,6 +105,7 @@ def _open_segments(store_path: str, opened: ExitStack, known: dict[int, BinaryIO
 
 def _copy_metadata(store_path: str, target: str, progress: Progress | None) -> int:
     """Copy the metadata as of one moment; returns its schema version."""
+    make_private(metadata_path(target))
     source = apsw.Connection(metadata_path(store_path), flags=apsw.SQLITE_OPEN_READONLY)
     copy = apsw.Connection(metadata_path(target))
     with closing(source), closing(copy):

@@ -148,7 +148,7 @@ class SqliteDatabase:
     async def open(cls, path: str) -> SqliteDatabase:
         """Open the file, made or migrated where needed.
 
-        Raises services.store.schema.SchemaTooNew (the file is untouched then) and StoreError.
+        Raises services.store.schema.SchemaTooNew (the file is untouched then), StoreError and OSError.
         """
         writer = await asyncio.to_thread(prepare, path, cache_bytes=WRITER_CACHE)
         return cls(writer, path, READERS)

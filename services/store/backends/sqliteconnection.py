@@ -5,6 +5,7 @@ Everything here blocks and belongs to the thread that opened the connection.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from typing import Final, TypeVar
@@ -165,12 +166,22 @@ def migrate(connection: apsw.Connection) -> None:
             raise
 
 
+def make_private(path: str) -> None:
+    """Make the file where it is missing, as closed to others as the segments: it holds the text of all mail.
+
+    SQLite would go by the umask alone; its log gets the permissions of the file. Raises OSError.
+    """
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640))
+
+
 def prepare(path: str, *, cache_bytes: int) -> apsw.Connection:
     """Open the file, made or migrated where needed; the connection that writes.
 
-    Raises SchemaTooNew (the file is untouched) and StoreError.
+    Raises SchemaTooNew (the file is untouched), StoreError and OSError.
     """
     try:
+        if path != MEMORY:
+            make_private(path)
         connection = connect(path, cache_bytes=cache_bytes)
         # Until the version is known, not even the end of this connection may write the log back into the file.
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)

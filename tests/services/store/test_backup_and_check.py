@@ -197,6 +197,24 @@ async def test_closed_segments_are_linked(store: EmbeddedStore, tmp_path: Path) 
     assert os.stat(segment_path(str(tmp_path / "restored"), 1)).st_nlink == 1
 
 
+async def test_files_are_closed_to_others_whatever_the_umask(tmp_path: Path) -> None:
+    folders = [str(tmp_path / name) for name in ("store", "backup", "restored")]
+    before = os.umask(0)
+    try:
+        os.mkdir(folders[0])
+        store = await EmbeddedStore.open(folders[0], OPTIONS)
+        await file_body(store.database, store.bodies, await make_account(store.database), b"body")
+        backup(folders[0], folders[1])
+        restore(folders[1], folders[2])
+        paths = [path for folder in folders for path in Path(folder).rglob("*") if path.is_file()]
+        assert {"metadata.db", "metadata.db-wal", "metadata.db-shm"} <= {path.name for path in paths}
+        mail = [path for path in paths if path.name not in (MANIFEST, "lock")]
+        assert [str(path) for path in mail if path.stat().st_mode & 0o027] == []
+        await store.close()
+    finally:
+        os.umask(before)
+
+
 async def test_what_is_no_backup_is_not_restored(store: EmbeddedStore, tmp_path: Path) -> None:
     with pytest.raises(BackupRefused, match="not empty"):
         backup(path_of(store), str(tmp_path))
