@@ -127,6 +127,8 @@ def connect(path: str, *, cache_bytes: int) -> apsw.Connection:
     """A connection with the settings that every one of them needs."""
     connection = apsw.Connection(path, statementcachesize=STATEMENTS)
     connection.set_busy_timeout(BUSY_MILLISECONDS)
+    # Without it SQLite plans a statement anew whenever a bound value might suit another plan: each range of UIDs did.
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     for pragma, value in (
         ("synchronous", "FULL"),
         ("foreign_keys", 0),
