@@ -7,18 +7,20 @@ Rules:
 2. Whatever cannot be done so (a new follower, a full queue, a delta that nobody built) makes the follower stale: the
    subscription then reads the delta from the store by modification sequence, when its consumer asks for the next one.
    A slow consumer thus costs its bounded queue and no more.
-3. Publishing costs one look-up where nobody follows, and one append for each follower elsewhere.
+3. Publishing costs one look-up where nobody follows, and one append for each follower elsewhere. Deltas are built when
+   they are asked for: what happened in a mailbox meanwhile then goes as one.
 """
 
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from services.common.domain import AccountId, MailboxDelta, MailboxId
+from services.common.domain import AccountId, MailboxDelta, MailboxId, MailboxStatus, Rows
 
 MAX_QUEUED_ROWS: Final = 65_536
 """Rows (a delta counts as one and its messages) that wait in one subscription."""
@@ -30,15 +32,44 @@ Reader = Callable[[AccountId, MailboxId, int], Awaitable[MailboxDelta]]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One committed change of a mailbox. `make` builds its delta, and is called only where somebody follows.
+    """One committed change of a mailbox, from the modification sequence `since` to `modseq`; `changed` is (uid, flags).
 
-    `make` None: nobody followed while the change was made, so nothing was read for it.
+    `status` gives the mailbox as it then was. None: nobody followed while the change was made, so nothing was read for
+    it.
     """
 
     account_id: AccountId
     mailbox_id: MailboxId
     modseq: int
-    make: Callable[[], MailboxDelta] | None = None
+    since: int = 0
+    status: Callable[[], MailboxStatus] | None = None
+    changed: Sequence[tuple[int, int]] = ()
+    expunged: Sequence[int] = ()
+    gone: bool = False
+
+    @property
+    def rows(self) -> int:
+        """What it weighs in a queue."""
+        return 1 + len(self.changed) + len(self.expunged)
+
+
+def together(changes: Sequence[Change]) -> MailboxDelta:
+    """Changes of one mailbox that follow one another, as one delta."""
+    last = changes[-1]
+    if last.status is None:
+        raise ValueError("a change that nothing is known of cannot be told")
+    flags: dict[int, tuple[int, int, int]] = {}
+    expunged: list[int] = []
+    for change in changes:
+        for uid, mask in change.changed:
+            flags[uid] = (uid, mask, change.modseq)
+        for uid in change.expunged:
+            flags.pop(uid, None)
+        expunged += change.expunged
+    uids, masks, modseqs = zip(*sorted(flags.values()), strict=True) if flags else ((), (), ())
+    rows = Rows(array("I", uids), array("Q", masks), array("Q", modseqs))
+    gone = array("I", sorted(expunged))
+    return MailboxDelta(last.account_id, changes[0].since, last.status(), rows, gone, last.gone)
 
 
 @dataclass(slots=True, eq=False)
@@ -72,9 +103,8 @@ class ChangeHub:
         followers = self._followers.get((change.account_id, change.mailbox_id))
         if followers is None:
             return
-        delta = change.make() if change.make is not None else None
         for follower in tuple(followers):
-            follower.subscription.offer(follower, change.modseq, delta)
+            follower.subscription.offer(follower, change)
 
     def subscribe(self, max_rows: int = MAX_QUEUED_ROWS) -> Subscription:
         """A new subscription, of nothing yet."""
@@ -101,7 +131,7 @@ class Subscription:
         self._max_rows = max_rows
         self._followers: dict[Key, _Follower] = {}
         self._stale: deque[_Follower] = deque()
-        self._queue: deque[tuple[_Follower, MailboxDelta]] = deque()
+        self._queue: deque[tuple[_Follower, Change]] = deque()
         self._rows = 0
         self._wake = asyncio.Event()
 
@@ -127,41 +157,60 @@ class Subscription:
         self._queue.clear()
         self._stale.clear()
 
-    def offer(self, follower: _Follower, modseq: int, delta: MailboxDelta | None) -> None:
+    def offer(self, follower: _Follower, change: Change) -> None:
         """A change was committed; called by the hub."""
-        follower.latest = max(follower.latest, modseq)
-        if follower.stale or modseq <= follower.position:
+        follower.latest = max(follower.latest, change.modseq)
+        if follower.stale or change.modseq <= follower.position:
             return
-        rows = 0 if delta is None else 1 + len(delta.changed) + len(delta.expunged)
-        if delta is None or delta.since > follower.position or self._rows + rows > self._max_rows:
+        lacking = change.status is None or change.since > follower.position
+        if lacking or self._rows + change.rows > self._max_rows:
             follower.stale = True
             self._stale.append(follower)
         else:
-            follower.position = modseq
-            self._queue.append((follower, delta))
-            self._rows += rows
+            follower.position = change.modseq
+            self._queue.append((follower, change))
+            self._rows += change.rows
         self._wake.set()
+
+    @property
+    def behind(self) -> bool:
+        """Whether something must be read from the store before it can be told."""
+        return bool(self._stale)
 
     async def next(self) -> MailboxDelta:
         """The next delta; waits for one."""
         while True:
-            delta = self._queued() or await self._read_stale()
+            change = self._taken()
+            delta = self._told(together((change,))) if change is not None else await self._read_stale()
             if delta is not None:
                 return delta
-            if not self._queue and not self._stale:
-                self._wake.clear()
-                await self._wake.wait()
+            await self._something()
 
-    def take(self) -> MailboxDelta | None:
-        """The next delta where one waits already, for a consumer that sends several at once."""
-        return self._queued()
+    async def gathered(self) -> list[MailboxDelta]:
+        """All that waits, one delta for each mailbox; waits where there is nothing."""
+        while True:
+            waiting: dict[Key, list[Change]] = {}
+            while (change := self._taken()) is not None:
+                waiting.setdefault((change.account_id, change.mailbox_id), []).append(change)
+            if waiting:
+                return [self._told(together(changes)) for changes in waiting.values()]
+            delta = await self._read_stale()
+            if delta is not None:
+                return [delta]
+            await self._something()
 
-    def _queued(self) -> MailboxDelta | None:
+    async def _something(self) -> None:
+        if not self._queue and not self._stale:
+            self._wake.clear()
+            await self._wake.wait()
+
+    def _taken(self) -> Change | None:
+        """The next change in the queue of a mailbox that is followed still."""
         while self._queue:
-            follower, delta = self._queue.popleft()
-            self._rows -= 1 + len(delta.changed) + len(delta.expunged)
+            follower, change = self._queue.popleft()
+            self._rows -= change.rows
             if self._followers.get(follower.key) is follower:
-                return self._told(delta)
+                return change
         return None
 
     async def _read_stale(self) -> MailboxDelta | None:

@@ -198,3 +198,29 @@ async def test_deltas_under_load_leave_no_gap(
     await asyncio.gather(*(watcher.watch(final.status.modseq) for watcher in watchers))
     expected = dict(zip(final.changed.uids, final.changed.flags, strict=True))
     assert [watcher.copy for watcher in watchers] == [expected] * 3
+
+
+async def test_what_waits_is_told_as_one(opened: OpenStore, account: Account, inbox: MailboxStatus) -> None:
+    rules, where = opened.rules, (account.account_id, inbox.mailbox_id)
+    other = await rules.get_mailbox(account.account_id, "Trash")
+    subscription = rules.hub.subscribe()
+    subscription.follow(*where, inbox.modseq)
+    subscription.follow(account.account_id, other.mailbox_id, other.modseq)
+    await heard(subscription)
+    await append(opened, account, 4)
+    await rules.modify_flags(*where, [3, 1], FlagChange(ADD, DELETED))
+    await rules.modify_flags(*where, [4, 3], FlagChange(ADD, SEEN))
+    await rules.expunge(*where, [1])
+    await rules.copy_messages(*where, [2], "Trash", FREE, request_id=request())
+    deltas = await subscription.gathered()
+    assert deltas == [
+        await rules.sync_mailbox(*where, inbox.modseq),
+        await rules.sync_mailbox(account.account_id, other.mailbox_id, other.modseq),
+    ]
+    assert not subscription.behind
+    await append(opened, account)
+    subscription.unfollow(*where)
+    subscription.follow(*where, deltas[0].status.modseq)
+    assert subscription.behind
+    [delta] = await subscription.gathered()
+    assert list(delta.changed.uids) == [5]

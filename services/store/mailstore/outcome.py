@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from services.common.domain import AccountId, MailboxDelta, MailboxId, Rows
+from services.common.domain import AccountId, MailboxId, Rows
 from services.store.changes import Change
 from services.store.mailstore.box import Box
 
@@ -44,9 +44,4 @@ def change(
     gone: bool = False,
 ) -> Change:
     """A change of a mailbox from its modification sequence `previous` to `box.modseq`; `changed` is (uid, flags)."""
-
-    def make() -> MailboxDelta:
-        rows = rows_of((uid, flags, box.modseq) for uid, flags in changed)
-        return MailboxDelta(account_id, previous, box.status(), rows, array("I", expunged), gone)
-
-    return Change(account_id, box.mailbox_id, box.modseq, make)
+    return Change(account_id, box.mailbox_id, box.modseq, previous, box.status, changed, expunged, gone)

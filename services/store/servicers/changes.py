@@ -6,7 +6,7 @@ import asyncio
 from typing import Final
 
 from mailproto.store.v1 import changes_pb2
-from services.common.domain import AccountId, MailboxDelta, MailboxId
+from services.common.domain import AccountId, MailboxId
 from services.common.storeclient import values
 from services.store.changes import Subscription
 from services.store.servicers.caller import Caller
@@ -15,6 +15,9 @@ from services.store.servicers.method import Handlers, Link
 
 FRAME_ROWS: Final = 16_384
 """Rows (each delta counts as one more) after which a frame takes no further delta."""
+
+PACE_SECONDS: Final = 0.01
+"""Between two frames. The first change after a pause goes at once; under load many go as one."""
 
 Frames = Link[changes_pb2.WatchChangesRequest, changes_pb2.WatchChangesResponse]
 
@@ -42,17 +45,17 @@ async def _listen(link: Frames, subscription: Subscription) -> None:
 
 async def _tell(link: Frames, subscription: Subscription) -> None:
     while True:
-        delta: MailboxDelta | None = await subscription.next()
         frame, rows = changes_pb2.WatchChangesResponse(), 0
-        while delta is not None:
+        for delta in await subscription.gathered():
             for part in values.deltas(delta):
                 if rows >= FRAME_ROWS:
                     await link.write(frame)
                     frame, rows = changes_pb2.WatchChangesResponse(), 0
                 frame.deltas.append(part)
                 rows += 1 + len(part.changed.uids) // 4 + len(part.expunged) // 4
-            delta = subscription.take()
         await link.write(frame)
+        if not subscription.behind:
+            await asyncio.sleep(PACE_SECONDS)
 
 
 HANDLERS: Final[Handlers] = {"WatchChanges": watch_changes}
