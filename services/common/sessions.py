@@ -71,7 +71,7 @@ class SessionRegistry:
         if session.info.user:
             _remove(self._users, session.info.user)
         _add(self._users, user)
-        session.info = replace(session.info, user=user)
+        session.info = _with_user(session.info, user)
         self._note(session_id)
         return True
 
@@ -141,6 +141,11 @@ def address_key(address: str) -> str:
     except ValueError:
         return address
     return parsed.exploded[:19]
+
+
+def _with_user(info: SessionInfo, user: str) -> SessionInfo:
+    # Every login comes by here, and `dataclasses.replace` takes four times as long.
+    return SessionInfo(info.session_id, info.service, user, info.address, info.started, info.process)
 
 
 def _add(counts: dict[str, int], key: str) -> None:

@@ -141,8 +141,11 @@ class StreamServer:
         if why is None:
             self._connections.add(connection)
             self.observer.session_opened(self.service)
-            info = SessionInfo(connection.session_id, self.service, "", connection.address, int(time()))
-            self.registry.opened(info, connection.kick)
+            registry = self.registry
+            info = SessionInfo(
+                connection.session_id, self.service, "", connection.address, int(time()), registry.process
+            )
+            registry.opened(info, connection.kick)
             return None
         self.observer.session_refused(self.service, why.value)
         self._turned_away.add(connection)

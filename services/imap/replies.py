@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from services.common.domain import SEPARATOR
@@ -82,14 +83,16 @@ def bye(text: bytes, code: bytes = b"") -> bytes:
     return tagged(b"*", b"BYE", text, code)
 
 
-def greeting(banner: str, capabilities: Sequence[str]) -> bytes:
+@lru_cache
+def greeting(banner: str, capabilities: tuple[str, ...]) -> bytes:
     """`* OK` with CAPABILITY (RFC 9051 section 7.1); the banner's own words are kept on one line of ASCII."""
     text = _UNQUOTABLE.sub(b" ", banner.encode("ascii", "replace")).strip() or b"Ready"
     return tagged(b"*", b"OK", text, capability_code(capabilities))
 
 
 # ---- response codes --------------------------------------------------------------------------------------------------
-def capability_code(capabilities: Sequence[str]) -> bytes:
+@lru_cache
+def capability_code(capabilities: tuple[str, ...]) -> bytes:
     """`CAPABILITY ...`, also the inside of the untagged response (RFC 9051 sections 7.1 and 7.2.2)."""
     return b"CAPABILITY " + " ".join(capabilities).encode()
 
@@ -203,6 +206,6 @@ def identity(fields: Sequence[tuple[str, str]]) -> bytes:
     return b"* ID (%b)\r\n" % b" ".join(pairs)
 
 
-def capability(capabilities: Sequence[str]) -> bytes:
+def capability(capabilities: tuple[str, ...]) -> bytes:
     """CAPABILITY (RFC 9051 section 7.2.2)."""
     return b"* %b\r\n" % capability_code(capabilities)

@@ -23,7 +23,7 @@ def test_a_reason_becomes_a_no_with_its_code() -> None:
 def test_status_lines() -> None:
     assert replies.tagged(b"a1", b"OK", b"Done") == b"a1 OK Done\r\n"
     assert replies.bye(b"Bye", b"UNAVAILABLE") == b"* BYE [UNAVAILABLE] Bye\r\n"
-    assert replies.greeting("Mail\r\n* BYE é", ["IMAP4rev1"]) == b"* OK [CAPABILITY IMAP4rev1] Mail  * BYE ?\r\n"
+    assert replies.greeting("Mail\r\n* BYE é", ("IMAP4rev1",)) == b"* OK [CAPABILITY IMAP4rev1] Mail  * BYE ?\r\n"
     assert replies.protocol_error(ProtocolError(b"a1", "No", condition="NO", code="LIMIT")) == b"a1 NO [LIMIT] No\r\n"
     fatal = replies.protocol_error(ProtocolError(b"*", "Bad", fatal=True)).splitlines()
     assert fatal[0] == b"* BAD Bad"
@@ -94,4 +94,4 @@ def test_the_rest() -> None:
     assert replies.enabled(["IMAP4rev2"]) == b"* ENABLED IMAP4rev2\r\n"
     assert replies.enabled([]) == b"* ENABLED\r\n"
     assert replies.identity([("name", "Mailkeep")]) == b'* ID ("name" "Mailkeep")\r\n'
-    assert replies.capability(["IMAP4rev1", "ID"]) == b"* CAPABILITY IMAP4rev1 ID\r\n"
+    assert replies.capability(("IMAP4rev1", "ID")) == b"* CAPABILITY IMAP4rev1 ID\r\n"
