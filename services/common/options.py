@@ -100,7 +100,12 @@ class PopOptions(ServiceOptions):
         "Mailkeep POP3 ready", "Text of the greeting.", high=256, live=True, legacy="service.pop.banner"
     )
     logindelay: int = option(
-        0, "Seconds an account must wait between logins (LOGIN-DELAY).", low=0, high=86400, unit="s", live=True
+        0,
+        "Seconds an account must wait between logins to one process (LOGIN-DELAY).",
+        low=0,
+        high=86400,
+        unit="s",
+        live=True,
     )
     expire: int = option(
         -1, "Days the site keeps mail that users leave here, as EXPIRE announces it; -1: for ever (NEVER).",
