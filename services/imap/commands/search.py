@@ -126,8 +126,13 @@ SearchKey = All | And | Or | Not | Messages | Flag | Keyword | Recent | Date | L
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """SEARCH and UID SEARCH. `returns` is None without RETURN; `RETURN ()` is ALL."""
+    """SEARCH and UID SEARCH. `returns` is None without RETURN; `RETURN ()` is ALL.
+
+    `refusal` is text and code of the NO for a program that is well formed and cannot be run (its charset, its size):
+    with SAVE that, too, changes the session. `key` has no meaning then.
+    """
 
     key: SearchKey
     uid: bool = False
     returns: SearchReturn | None = None
+    refusal: tuple[str, str] | None = None

@@ -9,7 +9,7 @@ from services.imap.commands import Search
 from services.imap.commands.search import SearchReturn
 from services.imap.replies import esearch
 from services.imap.searching import Found
-from services.imap.session import Answer, Malformed, Session
+from services.imap.session import Answer, Malformed, Refused, Session
 from services.imap.view import OutOfRangeError, View
 
 DONE: Final = b"SEARCH completed"
@@ -17,8 +17,16 @@ EVERY_RESULT: Final = SearchReturn.ALL | SearchReturn.COUNT
 
 
 def search(session: Session, command: Search) -> Answer:
-    """At once where the same was asked for and nothing changed since."""
-    found = session.service.searches.known(session.selected.view, command.key)
+    """At once where the same was asked for and nothing changed since.
+
+    A search to be saved that is answered NO leaves nothing saved (RFC 9051 section 6.4.4.1).
+    """
+    view = session.selected.view
+    if command.refusal is not None:
+        text, code = command.refusal
+        view.saved = ()
+        raise Refused(text.encode(), code.encode())
+    found = session.service.searches.known(view, command.key)
     return _search(session, command) if found is None else _answer(session, command, found)
 
 
@@ -30,7 +38,7 @@ async def _search(session: Session, command: Search) -> bytes:
         raise Malformed(b"No such message") from None
     except StoreError:
         if _saves(command):
-            view.saved = ()  # RFC 5182 section 2.1: a search that fails leaves nothing
+            view.saved = ()
         raise
     return _answer(session, command, found)
 

@@ -42,6 +42,16 @@ def parse_search(lexer: Lexer, *, uid: bool = False) -> Search:
     """`search`, after its name."""
     lexer.space()
     returns = _returns(lexer)
+    try:
+        return Search(_program(lexer), uid, returns)
+    except BadSyntax as error:
+        if error.condition != "NO" or not returns or not returns & SearchReturn.SAVE:
+            raise
+        return Search(All(), uid, returns, (error.text, error.code))
+
+
+def _program(lexer: Lexer) -> SearchKey:
+    """`search-program`, to the end of the command."""
     charset = "utf-8"
     if lexer.skip_word("CHARSET"):
         lexer.space()
@@ -52,7 +62,7 @@ def parse_search(lexer: Lexer, *, uid: bool = False) -> Search:
         lexer.space()
     key = _Program(lexer, charset).keys(closed_by=b"")
     lexer.end()
-    return Search(key, uid, returns)
+    return key
 
 
 def _returns(lexer: Lexer) -> SearchReturn | None:
