@@ -3,13 +3,14 @@
 A set of messages is a number with one byte per message of the view, 0 or 1, so that AND, OR and NOT of whole mailboxes
 are single operations. Flags, dates and sizes become such numbers column-wise; text keys are answered by the store, once
 per key and mailbox, and only new mail is asked about after that. What a program needs is loaded first; then it is
-evaluated without a pause, on one state of the mailbox.
+evaluated on one state of the mailbox.
 """
 
 from __future__ import annotations
 
 import sys
 from array import array
+from asyncio import get_running_loop
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -51,6 +52,8 @@ NO_DATE: Final = -1
 NO_COLUMNS: Final = Column(0)
 MAX_RESULTS: Final = 64
 """Programs, and text keys, whose answers a mailbox keeps."""
+AT_ONCE: Final = 500_000
+"""Messages times keys that are looked at without letting others run, some 50 ms at most."""
 FLAG_BYTES: Final = 8
 _BITS: Final = [bytes(byte >> bit & 1 for byte in range(256)) for bit in range(8)]
 """Translation tables: a byte to one of its bits."""
@@ -79,6 +82,7 @@ class Needs:
 
     columns: Column = NO_COLUMNS
     texts: list[TextKey] = field(default_factory=list)
+    keys: int = 0
     flags: bool = False
     recent: bool = False
     saved: bool = False
@@ -108,10 +112,17 @@ class Searches:
             await self._columns.load(view.shared, needs.columns, everything.uids)
             everything.take(needs.columns)
         hits = await self._hits(view.shared, needs.texts)
-        found = Found(_stamp(view, needs), Evaluation(view, everything, hits).places(key))
+        found = Found(_stamp(view, needs), await self._places(Evaluation(view, everything, hits, needs), key, needs))
         if view.current and not needs.saved:
             self._keep(view.shared, key, found)
         return found
+
+    @staticmethod
+    async def _places(evaluation: Evaluation, key: SearchKey, needs: Needs) -> list[int]:
+        """At once, or in a thread where that would hold the others up."""
+        if needs.keys * evaluation.count <= AT_ONCE:
+            return evaluation.places(key)
+        return await get_running_loop().run_in_executor(None, evaluation.places, key)
 
     async def _hits(self, shared: SharedMailbox, keys: Sequence[TextKey]) -> dict[TextKey, Hits]:
         """Ask the store for what is not known: keys never asked, and new mail for the others."""
@@ -164,6 +175,7 @@ def needs_of(key: SearchKey) -> Needs:
     """Everything that the keys of a program look at."""
     needs = Needs()
     for part in _keys(key):
+        needs.keys += 1
         if isinstance(part, Text):
             needs.texts.append(part.key)
         elif isinstance(part, Messages):
@@ -196,21 +208,24 @@ _DATE_COLUMNS: Final = {DateField.INTERNAL: Column.INTERNALDATE, DateField.SENT:
 
 # ---- evaluation
 class Evaluation:
-    """One program on one state of a view."""
+    """One program on one state of a view: what may change meanwhile is taken at the start."""
 
-    def __init__(self, view: View, everything: Chunk, hits: dict[TextKey, Hits]) -> None:
+    def __init__(self, view: View, everything: Chunk, hits: dict[TextKey, Hits], needs: Needs) -> None:
         self._view = view
         self._all = everything
+        self._flags = everything.flags if needs.flags else ()
+        self._keywords = view.shared.status.keywords
         self._hits = hits
-        self._count = len(everything)
-        self._full = int.from_bytes(b"\1" * self._count, "little")
+        self.count = len(everything)
+        """How many messages are looked at."""
+        self._full = int.from_bytes(b"\1" * self.count, "little")
 
     def places(self, key: SearchKey) -> list[int]:
         """Where the messages that match are in the view."""
-        if not self._count:
+        if not self.count:
             return []
-        mask = self.mask(key).to_bytes(self._count, "little")
-        return list(compress(range(self._count), mask))
+        mask = self.mask(key).to_bytes(self.count, "little")
+        return list(compress(range(self.count), mask))
 
     def mask(self, key: SearchKey) -> Mask:
         """The messages that match."""
@@ -236,7 +251,7 @@ class Evaluation:
 
     def keyword(self, key: Keyword) -> Mask:
         wanted = key.keyword.lower()
-        for bit, keyword in enumerate(self._view.shared.status.keywords, KEYWORD_SHIFT):
+        for bit, keyword in enumerate(self._keywords, KEYWORD_SHIFT):
             if keyword.lower() == wanted:
                 return self._flag_bit(bit)
         return 0
@@ -261,7 +276,7 @@ class Evaluation:
         return self._where(key.size.__gt__, self._all.values[Column.SIZE])
 
     def text(self, key: Text) -> Mask:
-        mask = bytearray(self._count)
+        mask = bytearray(self.count)
         for place in map(self._view.place, self._hits[key.key].uids):
             if place >= 0:
                 mask[place] = 1
@@ -269,13 +284,13 @@ class Evaluation:
 
     def _flag_bit(self, bit: int) -> Mask:
         """The flags' memory, every eighth byte of it, and one bit of that."""
-        flags = self._all.flags
+        flags = self._flags
         packed = flags if isinstance(flags, array) else array("Q", flags)
         byte = bit // 8 if sys.byteorder == "little" else FLAG_BYTES - 1 - bit // 8
         return int.from_bytes(packed.tobytes()[byte::FLAG_BYTES].translate(_BITS[bit % 8]), "little")
 
     def _of_spans(self, spans: Sequence[tuple[int, int]]) -> Mask:
-        mask = bytearray(self._count)
+        mask = bytearray(self.count)
         for start, stop in spans:
             mask[start:stop] = b"\1" * (stop - start)
         return int.from_bytes(mask, "little")

@@ -37,9 +37,10 @@ from services.imap.commands.search import (
     Smaller,
     Text,
 )
-from services.imap.searching import Evaluation, Hits
+from services.imap.searching import Evaluation, Hits, needs_of
 from services.imap.sharedmailbox import SharedMailbox
 from services.imap.view import View
+from tests.support.imap import local_imap
 
 DAY = 86_400
 KEYWORDS = ("$Work", "later")
@@ -136,6 +137,18 @@ def test_programs_mean_what_they_say(messages: list[Message], key: SearchKey, re
     everything = Chunk(view, range(view.count))
     everything.take(Column.INTERNALDATE | Column.SIZE | Column.SENTDATE)
     matching = array("I", [2 * number for number, message in enumerate(messages, 1) if message[4]])
-    found = Evaluation(view, everything, {NEEDLE: Hits(99, matching)}).places(key)
+    found = Evaluation(view, everything, {NEEDLE: Hits(99, matching)}, needs_of(key)).places(key)
     wanted = [n - 1 for n, message in enumerate(messages, 1) if holds(key, n, message, recent_from)]
     assert found == wanted
+
+
+async def test_long_program_is_run_beside_the_others() -> None:
+    async with local_imap([b"Subject: %d\r\n\r\n" % number for number in range(1, 301)]) as running:
+        client, other = await running.client(select="INBOX"), await running.client()
+        tag = client.send("SEARCH DELETED " + " ".join(f"SMALLER {1000 + number}" for number in range(1900)))
+        assert await other.ok("NOOP") == []
+        assert (await client.answer(tag))[0] == b"* SEARCH"
+        tag = client.send("SEARCH UNDELETED 5:7 " + " ".join(f"SMALLER {1000 + number}" for number in range(1900)))
+        assert (await client.answer(tag))[0] == b"* SEARCH 5 6 7"
+        lines = await client.do("SEARCH 1:301 " + " ".join(f"LARGER {number}" for number in range(1900)))
+        assert lines == [b"BAD No such message"]
