@@ -24,6 +24,8 @@ from services.store.backends.segmentfile import segment_numbers, sync_folder
 from services.store.backends.sqliteconnection import BUSY_MILLISECONDS, make_private, schema_version
 from services.store.check import Finding, check
 from services.store.embedded import metadata_path
+from services.store.lock import StoreInUse, StoreLock
+from services.store.restoring import skip_ahead
 from services.store.schema import pending
 
 MANIFEST: Final = "backup.json"
@@ -64,6 +66,7 @@ def backup(store_path: str, target: str, progress: Progress | None = None) -> li
 def restore(source: str, store_path: str, progress: Progress | None = None) -> list[Finding]:
     """Put a backup into a new or empty folder; returns what a check of the result found. Blocks.
 
+    Its counters are then ahead of every number that was given since the backup was made.
     Raises BackupRefused, SchemaTooNew and OSError.
     """
     try:
@@ -74,15 +77,27 @@ def restore(source: str, store_path: str, progress: Progress | None = None) -> l
     raise_limit()
     _make_empty(store_path)
     with ExitStack() as opened:
+        opened.callback(_locked(store_path).release)
         # Links would let the store write into the backup.
         _copy_segments("", _open_segments(source, opened, {}), store_path, progress)
-    # The metadata comes last: without it, no store opens on a folder that was filled by half.
-    path = metadata_path(store_path)
-    with open(metadata_path(source), "rb") as file:
-        _copy_bytes(file, path + ".part")
-    os.rename(path + ".part", path)
-    sync_folder(store_path)
+        # The metadata comes last: without it, no store opens on a folder that was filled by half.
+        path = metadata_path(store_path)
+        _copy_bytes(opened.enter_context(open(metadata_path(source), "rb")), path + ".part")
+        try:
+            skip_ahead(path + ".part")
+        except apsw.Error as error:
+            raise BackupRefused(f"the metadata in {source} is damaged: {error}") from error
+        os.rename(path + ".part", path)
+        sync_folder(store_path)
     return list(check(store_path))
+
+
+def _locked(store_path: str) -> StoreLock:
+    """No store may begin anew in a folder while it is filled. Raises BackupRefused."""
+    try:
+        return StoreLock(store_path)
+    except StoreInUse as error:
+        raise BackupRefused(str(error)) from error
 
 
 def _make_empty(path: str) -> None:

@@ -19,6 +19,7 @@ from services.store.backup import MANIFEST, BackupRefused, backup, restore
 from services.store.check import check, repair
 from services.store.embedded import EmbeddedStore, metadata_path
 from services.store.invariants import INVARIANTS
+from services.store.lock import StoreInUse, StoreLock
 from services.store.schema import SchemaTooNew
 from tests.support.rows import expunge_row, file_body, located, make_account, read_all
 
@@ -213,6 +214,53 @@ async def test_files_are_closed_to_others_whatever_the_umask(tmp_path: Path) -> 
         await store.close()
     finally:
         os.umask(before)
+
+
+async def test_a_restored_store_gives_no_number_again(store: EmbeddedStore, tmp_path: Path) -> None:
+    ada = await make_account(store.database, "ada@example.org")
+    for body in (b"one", b"two"):
+        await file_body(store.database, store.bodies, ada, body)
+    assert backup(path_of(store), str(tmp_path / "backup")) == []
+    since = await make_account(store.database, "bob@example.org")
+    for body in (b"three", b"four"):
+        await file_body(store.database, store.bodies, ada, body)
+    given = await store.database.read(_numbers)
+    assert restore(str(tmp_path / "backup"), str(tmp_path / "restored")) == []
+    restored = await EmbeddedStore.open(str(tmp_path / "restored"), OPTIONS)
+    try:
+        numbers = await restored.database.read(_numbers)
+        assert all(new > old for new, old in zip(numbers, given, strict=True))
+        changed = await restored.database.read(
+            lambda tx: tx.fetch("SELECT uid FROM messages WHERE modseq > $1", given[0])
+        )
+        assert sorted(changed) == [(1,), (2,)]
+        assert await make_account(restored.database, "carol@example.org") > since
+        assert list(check(str(tmp_path / "restored"))) == []
+    finally:
+        await restored.close()
+
+
+async def _numbers(tx: Transaction) -> tuple[int, ...]:
+    """The counters of the first account: changes, ids, UIDs."""
+    (row,) = await tx.fetch(
+        "SELECT a.modseq, a.next_id, b.uidnext, b.modseq FROM accounts a JOIN mailboxes b USING (account_id)"
+        " ORDER BY a.account_id LIMIT 1"
+    )
+    return tuple(int(str(number)) for number in row)
+
+
+async def test_a_folder_that_is_being_filled_is_no_store(store: EmbeddedStore, tmp_path: Path) -> None:
+    await file_body(store.database, store.bodies, await make_account(store.database), b"body")
+    assert backup(path_of(store), str(tmp_path / "backup")) == []
+    refused: list[bool] = []
+
+    def open_meanwhile(_what: str, _done: int, _of: int) -> None:
+        with pytest.raises(StoreInUse):
+            StoreLock(str(tmp_path / "restored"))
+        refused.append(True)
+
+    assert restore(str(tmp_path / "backup"), str(tmp_path / "restored"), open_meanwhile) == []
+    assert refused
 
 
 async def test_what_is_no_backup_is_not_restored(store: EmbeddedStore, tmp_path: Path) -> None:
