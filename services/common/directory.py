@@ -109,7 +109,14 @@ class Directory(Protocol):
 
     @property
     def generation(self) -> int:
-        """Grows whenever what was answered before may be out of date."""
+        """Grows whenever what was answered before may be out of date; for sure only while `current`."""
+
+    @property
+    def current(self) -> bool:
+        """Whether it was looked for changes just now. Where not, nothing that is remembered holds before `refresh`."""
+
+    async def refresh(self) -> None:
+        """Look for changes, and take them up. Does not raise."""
 
     @property
     def ready(self) -> bool:

@@ -39,6 +39,8 @@ class Login:
 
     def cached(self, service: str, name: str, password: str) -> Entry | None:
         """The account, at once, where this password was right not long ago; the fast path before `password`."""
+        if not self._directory.current:
+            return None
         entry = self._recall(self._digest(name, password))
         if entry is not None:
             self._observer.login(service, "cached")
@@ -51,6 +53,7 @@ class Login:
         A refusal comes after `directory.faildelay` seconds, in which no command slot is held. Raises LoginRefused
         (CREDENTIALS, INACTIVE), DirectoryUnavailable. Log line and metric are written here.
         """
+        await self._directory.refresh()
         entry = self.cached(service, name, password)
         if entry is not None:
             return entry

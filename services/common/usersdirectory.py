@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
+from time import monotonic
 from typing import Final
 
 from services.common.directory import AddressUnknown, Entry, LoginRefusal, LoginRefused, Name, parse_name
@@ -16,6 +17,8 @@ from services.common.usersfile import User, Users, UsersFile, UsersFileError
 
 CHECK_SECONDS: Final = 1.0
 """How often, at most, the file is looked at."""
+PATIENCE: Final = 5.0
+"""How long a file system may take to answer before what is in memory has to do."""
 _LOG: Final = session_logger("directory")
 _Signature = tuple[int, int, int] | None
 
@@ -33,7 +36,7 @@ class UsersFileDirectory:
         self._path = Path(options.value.usersfile)
         self._checker = PasswordChecker()
         self._checked = 0.0
-        self._reading: asyncio.Task[None] | None = None
+        self._checking: asyncio.Task[None] | None = None
         self._signature = signature(self._path)
         self._users, self._dummy = _load(self._path)
         self._generation = 1
@@ -42,9 +45,14 @@ class UsersFileDirectory:
 
     @property
     def generation(self) -> int:
-        """Grows with each change of the file, when it is seen and when it is taken up. Asking looks, once a second."""
-        self._look()
+        """Grows with each change of the file, when it is seen and when it is taken up."""
         return self._generation
+
+    @property
+    def current(self) -> bool:
+        """See `Directory.current`. A file system that hangs leaves nothing but memory."""
+        age = monotonic() - self._checked
+        return age < CHECK_SECONDS if self._checking is None else age >= PATIENCE
 
     @property
     def ready(self) -> bool:
@@ -72,10 +80,13 @@ class UsersFileDirectory:
         return user.entry
 
     async def refresh(self) -> None:
-        """Take up a changed file before the next answer."""
-        self._look()
-        if self._reading is not None:
-            await asyncio.shield(self._reading)
+        """See `Directory.refresh`. The file is looked at in a thread, as its file system may hang."""
+        if self.current:
+            return
+        if self._checking is None:
+            self._checked = monotonic()
+            self._checking = asyncio.get_running_loop().create_task(self._check())
+        await asyncio.wait((self._checking,), timeout=PATIENCE)
 
     def close(self) -> None:
         """Let the threads go."""
@@ -96,29 +107,26 @@ class UsersFileDirectory:
             return (name.local, f"{name.local}@{default}")
         return (str(name), name.local) if name.domain == default else (str(name),)
 
-    def _look(self) -> None:
-        """Start to read the file where it has changed."""
-        loop = asyncio.get_running_loop()
-        if self._reading is not None or loop.time() < self._checked + CHECK_SECONDS:
-            return
-        self._checked = loop.time()
-        found = signature(self._path)
-        if found != self._signature:
-            self._signature = found
-            # At once, not when it is read: what is remembered of logins must not answer in between.
-            self._generation += 1
-            self._reading = loop.create_task(self._read())
+    async def _check(self) -> None:
+        """Read the file where it has changed."""
+        try:
+            found = await asyncio.to_thread(signature, self._path)
+            if found != self._signature:
+                self._signature = found
+                # At once, not when it is read: what is remembered of logins must not answer in between.
+                self._generation += 1
+                await self._read()
+        finally:
+            self._checking = None
 
     async def _read(self) -> None:
         try:
-            self._users, self._dummy = await asyncio.get_running_loop().run_in_executor(None, _load, self._path)
+            self._users, self._dummy = await asyncio.to_thread(_load, self._path)
         except UsersFileError as error:
             _LOG.error("the users file cannot be used; the old one stays", path=self._path, problems=error.problems)
         else:
             self._generation += 1
             _LOG.info("users file read", path=self._path, accounts=len(self._users.by_name))
-        finally:
-            self._reading = None
 
 
 def _load(path: Path) -> tuple[Users, str]:

@@ -39,6 +39,8 @@ class Recipients:
 
     def remembered(self, address: str) -> Entry | None:
         """What is known without asking."""
+        if not self._directory.current:
+            return None
         generation = self._directory.generation
         if generation != self._generation:
             self._found.clear()

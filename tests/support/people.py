@@ -18,6 +18,10 @@ class People:
     statuses: Mapping[str, Status] = field(default_factory=dict)
     generation: int = 0
     ready: bool = True
+    current: bool = True
+
+    async def refresh(self) -> None:
+        """See `Directory.refresh`."""
 
     async def authenticate(self, name: str, password: str) -> Entry:
         """See `Directory.authenticate`."""

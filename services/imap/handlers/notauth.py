@@ -89,10 +89,7 @@ def _enter(session: Session, name: str, password: str) -> Answer:
     entry = session.service.login.cached(SERVICE, name, password)
     if entry is None:
         return _check(session, name, password)
-    account_id = session.service.accounts.known(entry.account)
-    if account_id is None:
-        return _open(session, entry)
-    return _logged_in(session, entry, account_id, presumed=True)
+    return _enter_account(session, entry)
 
 
 async def _check(session: Session, name: str, password: str) -> bytes:
@@ -102,7 +99,15 @@ async def _check(session: Session, name: str, password: str) -> bytes:
         _refuse(session, refused.kind)
     except DirectoryUnavailable:
         raise Refused(b"Logins are not possible at the moment", b"UNAVAILABLE") from None
-    return await _open(session, entry)
+    answer = _enter_account(session, entry)
+    return answer if isinstance(answer, bytes) else await answer
+
+
+def _enter_account(session: Session, entry: Entry) -> Answer:
+    account_id = session.service.accounts.known(entry.account)
+    if account_id is None:
+        return _open(session, entry)
+    return _logged_in(session, entry, account_id, presumed=True)
 
 
 async def _open(session: Session, entry: Entry) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +24,7 @@ from services.common.directory import (
 )
 from services.common.domain import Quota
 from services.common.live import Live
+from services.common.login import Login
 from services.common.options import DirectoryOptions
 from services.common.passwords import PasswordChecker, hash_password, verify
 from services.common.sizes import format_size, parse_size
@@ -224,3 +226,41 @@ def test_sizes(text: str, size: int) -> None:
 def test_what_is_no_size(text: str) -> None:
     with pytest.raises(ValueError, match="size"):
         parse_size(text)
+
+
+async def test_a_file_system_that_hangs_holds_nobody_up(users: UsersFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    users.add("anna@example.com")
+    found, answers, asked = directory(users), threading.Event(), threading.Event()
+
+    def hanging(path: Path | str) -> None:
+        asked.set()
+        answers.wait(10)
+
+    monkeypatch.setattr(usersdirectory, "signature", hanging)
+    monkeypatch.setattr(usersdirectory, "PATIENCE", 0.02)
+    try:
+        assert not found.current
+        assert (await found.lookup("anna@example.com")).account == "anna@example.com"
+        assert asked.is_set()
+        assert found.current
+    finally:
+        answers.set()
+    await found.refresh()
+    found.close()
+
+
+async def test_the_first_login_after_a_change_is_measured_by_it(
+    users: UsersFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users.add("anna@example.com", "secret")
+    found = directory(users)
+    login = Login(found, Live(DirectoryOptions(usersfile=str(users.path), faildelay=0)))
+    await login.password("imap", "anna@example.com", "secret", "")
+    assert login.cached("imap", "anna@example.com", "secret") is not None
+    users.set_password("anna@example.com", "other")
+    monkeypatch.setattr(usersdirectory, "CHECK_SECONDS", 0.0)
+    assert login.cached("imap", "anna@example.com", "secret") is None
+    with pytest.raises(LoginRefused):
+        await login.password("imap", "anna@example.com", "secret", "")
+    assert (await login.password("imap", "anna@example.com", "other", "")).account == "anna@example.com"
+    found.close()
