@@ -87,11 +87,18 @@ def _unseen(view: View, spans: Spans) -> list[int]:
 
 
 async def _fetch_and_mark(session: Session, command: Fetch, spans: Spans, unseen: list[int]) -> bytes:
-    """\\Seen is set for all of them by one call, and told in the same responses as what set it."""
+    """\\Seen is set for all of them by one call, and told in the same responses as what set it.
+
+    Where some of these are not sent, it is told like a change of another session.
+    """
     view = session.selected.view
     result = await session.service.flags.modify(view.shared, unseen, FlagChange(FlagOperation.ADD, SEEN))
     view.own.update(zip(result.rows.uids, result.rows.modseqs, strict=True))
-    return await _fetch(session, plan_for(command.attributes, uid=command.uid, flags=True), spans)
+    try:
+        return await _fetch(session, plan_for(command.attributes, uid=command.uid, flags=True), spans)
+    except (Refused, StoreError):
+        view.own.clear()
+        raise
 
 
 # ---- piece by piece
