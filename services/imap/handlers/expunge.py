@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from services.common.domain import DELETED
+from services.common.errors import Reason, StoreError
 from services.imap.commands import Close, Expunge, Unselect
 from services.imap.handlers.messages import spans_of, writable
 from services.imap.session import Answer, Session
@@ -43,7 +44,11 @@ async def _expunge(session: Session, view: View, uids: list[int] | None) -> byte
 
 async def _close(session: Session, view: View) -> bytes:
     shared = view.shared
-    shared.apply_expunge(await session.store.expunge(shared.account_id, shared.mailbox_id))
+    try:
+        shared.apply_expunge(await session.store.expunge(shared.account_id, shared.mailbox_id))
+    except StoreError as error:
+        if error.reason is not Reason.MAILBOX_NOT_FOUND:  # deleted with all that was in it
+            raise
     session.leave_mailbox()
     return session.ok(b"CLOSE completed")
 
