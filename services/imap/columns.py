@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 READ_AHEAD: Final = 512
 BATCH: Final = 4096
 """Rows of one call to the store."""
-EVERYTHING: Final = Column.INTERNALDATE | Column.SIZE | Column.ENVELOPE | Column.BODYSTRUCTURE | Column.LOCATION
+EVERYTHING: Final = (
+    Column.INTERNALDATE
+    | Column.SENTDATE
+    | Column.SIZE
+    | Column.ENVELOPE
+    | Column.BODYSTRUCTURE
+    | Column.HEADERS
+    | Column.LOCATION
+)
 """What a session may still ask of a message that another one is about to expunge."""
 
 _VALUES: Final[dict[Column, Callable[[Columns], Sequence[Any]]]] = {

@@ -180,9 +180,10 @@ async def test_move_leaves_the_message_to_a_session_that_was_not_told() -> None:
     async with local_imap(mails(3)) as running:
         reader, mover = await running.client(select="INBOX"), await running.client(select="INBOX")
         await mover.ok("MOVE 2 Trash")
-        lines = await reader.ok("FETCH 1:3 (UID ENVELOPE BODY.PEEK[TEXT])")
+        lines = await reader.ok("FETCH 1:3 (UID ENVELOPE BODY.PEEK[HEADER.FIELDS (SUBJECT)] BODY.PEEK[TEXT])")
         assert [line.split()[1] for line in lines[:3]] == [b"1", b"2", b"3"]
         assert b"Text 2." in lines[1]
+        assert await reader.ok("SEARCH NOT SENTSINCE 1-Jan-1990") == [b"* SEARCH 1 2 3"]
         assert await reader.ok("NOOP") == [b"* 2 EXPUNGE"]
 
 
