@@ -18,6 +18,8 @@ from services.store.mailstore.filing import Ticket
 from services.store.mailstore.outcome import Outcome, Watched, change
 
 _OUTCOME: Final = struct.Struct("<QI")
+_OF_ONE: Final = frozenset({Reason.OVER_QUOTA, Reason.ACCOUNT_NOT_FOUND, Reason.STORAGE_CORRUPT})
+"""What concerns one recipient and leaves the others alone."""
 
 
 async def deliver(
@@ -38,7 +40,7 @@ async def deliver(
         try:
             outcome = await _deliver_one(tx, recipient, filed, own, watched)
         except StoreError as error:
-            if error.reason not in (Reason.OVER_QUOTA, Reason.ACCOUNT_NOT_FOUND):
+            if error.reason not in _OF_ONE:
                 raise
             outcome = Outcome(Delivered(error.reason.name))
         results.append(outcome.result)

@@ -127,6 +127,9 @@ class Indexer:
             except StoreError as error:
                 _log.warning("search texts could not be made: %s", error.reason.name)
                 await asyncio.sleep(_RETRY_SECONDS)
+            except Exception:  # it is tried again: searches grow slower without them, and nobody would know why
+                _log.exception("search texts could not be made")
+                await asyncio.sleep(_RETRY_SECONDS)
             else:
                 await self._poked.wait()
 

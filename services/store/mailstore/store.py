@@ -155,6 +155,8 @@ class MailStore:
                 await self.sweep()
             except StoreError as error:
                 _log.warning("clearing up failed: %s", error.reason.name)
+            except Exception:  # it is tried again: what is not cleared fills the disk
+                _log.exception("clearing up failed")
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._swept.wait(), SWEEP_SECONDS)
 
@@ -319,7 +321,13 @@ class MailStore:
         results: list[Delivered] = []
         for start in range(0, len(placed), RECIPIENTS_AT_ONCE):
             chunk = placed[start : start + RECIPIENTS_AT_ONCE]
-            outcomes = await self._write(_delivery(chunk, filed, ticket, self.hub))
+            try:
+                outcomes = await self._write(_delivery(chunk, filed, ticket, self.hub))
+            except StoreError as error:
+                if not results:
+                    raise
+                # Those before have the message: a refusal of all would have it sent to them again.
+                outcomes = [Delivered(error.reason.name)] * len(chunk)
             results.extend(outcomes)
         self._indexer.poke()
         return results

@@ -13,7 +13,9 @@ from services.common.domain import AppendItem, Recipient, TextField, TextKey
 from services.common.mime.text import SearchText, search_text
 from services.store.backends import Database, Transaction
 from services.store.embedded import EmbeddedStore
-from services.store.mailstore import MailStore, indexing
+from services.store.mailstore import MailStore, indexing, reaping
+from services.store.mailstore import store as store_module
+from services.store.mailstore.store import RECIPIENTS_AT_ONCE
 from tests.support.stores import FREE, OPTIONS, mail, request
 
 
@@ -69,6 +71,64 @@ async def test_what_was_left_undone_is_done_after_a_restart(tmp_path: Path) -> N
         await rows_come_to(database, "contents", 2)
         await rows_come_to(database, "text_queue", 0)
         await rows_come_to(database, "texts", 2)
+
+
+async def test_work_that_fails_oddly_is_taken_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures: set[str] = set()
+
+    def failing_once(module: object, name: str) -> None:
+        real = getattr(module, name)
+
+        async def rule(*arguments: object) -> object:
+            if name not in failures:
+                failures.add(name)
+                raise OverflowError
+            return await real(*arguments)
+
+        monkeypatch.setattr(module, name, rule)
+
+    failing_once(indexing, "_keep")
+    failing_once(reaping, "clear")
+    monkeypatch.setattr(indexing, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(store_module, "SWEEP_SECONDS", 0.01)
+    async with running(tmp_path) as (store, database):
+        await store.deliver([Recipient("a@example.org")], mail(), request_id=request())
+        await rows_come_to(database, "texts", 1)
+        await store.delete_account("a@example.org")
+        await rows_come_to(database, "messages", 0)
+    assert failures == {"_keep", "clear"}
+
+
+async def test_of_a_large_delivery_that_fails_half_way_each_recipient_hears_the_truth(tmp_path: Path) -> None:
+    engine = await EmbeddedStore.open(str(tmp_path), OPTIONS)
+    store = MailStore(engine.database, engine.bodies, OPTIONS)
+    recipients = [Recipient(f"user{number}@example.org") for number in range(RECIPIENTS_AT_ONCE + 2)]
+    last = await store.open_account(recipients[-1].account)
+
+    async def bar(tx: Transaction) -> None:
+        await tx.execute(
+            "CREATE TRIGGER bar BEFORE INSERT ON messages"
+            f" WHEN NEW.account_id = {int(last.account_id)} BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+
+    await engine.database.write(bar)
+    results = await store.deliver(recipients, mail(), request_id=request())
+    assert [each.reason for each in results] == [""] * RECIPIENTS_AT_ONCE + ["INTERNAL"] * 2
+    assert (await store.open_account(recipients[0].account)).used_messages == 1
+    await store.close()
+    await engine.close()
+
+
+async def test_an_account_that_is_damaged_keeps_no_others_from_their_mail(tmp_path: Path) -> None:
+    engine = await EmbeddedStore.open(str(tmp_path), OPTIONS)
+    store = MailStore(engine.database, engine.bodies, OPTIONS)
+    recipients = [Recipient(f"user{number}@example.org") for number in range(3)]
+    damaged = (await store.open_account(recipients[1].account)).account_id
+    await engine.database.write(lambda tx: tx.execute("DELETE FROM mailboxes WHERE account_id = $1", damaged))
+    results = await store.deliver(recipients, mail(), request_id=request())
+    assert [each.reason for each in results] == ["", "STORAGE_CORRUPT", ""]
+    await store.close()
+    await engine.close()
 
 
 async def test_a_message_that_trips_the_reader_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
