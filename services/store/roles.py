@@ -6,6 +6,7 @@ client says. Either way the table holds.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -36,10 +37,14 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
 """Role -> names of methods. A role that is not here may call nothing."""
 
 
+_is_host: Final = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*").fullmatch
+
+
 def role_of_names(names: Iterable[str]) -> str:
     """The role that a certificate's names give: the first label of one of them; "" for none or more than one.
 
-    So `imap`, `imap.mail.svc` and `imap.mail.svc.cluster.local` in one certificate are the role imap.
+    So `imap`, `imap.mail.svc` and `imap.mail.svc.cluster.local` in one certificate are the role imap. Only names of
+    hosts count: the mail address admin.smith@example.com of a person's certificate makes nobody an administrator.
     """
-    roles = {name.partition(".")[0].lower() for name in names} & ROLES.keys()
+    roles = {name.partition(".")[0].lower() for name in names if _is_host(name)} & ROLES.keys()
     return roles.pop() if len(roles) == 1 else ""
