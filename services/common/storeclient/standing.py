@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable
 from typing import Final
+
+_log = logging.getLogger(__name__)
 
 FIRST_DELAY: Final = 0.02
 LONGEST_DELAY: Final = 1.0
@@ -18,7 +21,10 @@ async def keep_stream(carry: Callable[[], Awaitable[bool]]) -> None:
     """
     delay = FIRST_DELAY
     while True:
-        if await carry():
-            delay = FIRST_DELAY
+        try:
+            if await carry():
+                delay = FIRST_DELAY
+        except Exception:  # without the stream the process would be of no use, and would not say so
+            _log.exception("a stream to the store failed")
         await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311
         delay = min(delay * 2, LONGEST_DELAY)
