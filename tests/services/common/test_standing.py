@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 
 from services.common.storeclient.standing import keep_stream
 
 
 async def test_a_stream_that_fails_oddly_is_opened_again() -> None:
     tries = asyncio.Semaphore(0)
-    outcomes = iter([True, ValueError("odd"), False, RuntimeError("odder")])
+    outcomes: Iterator[bool | Exception] = iter([True, ValueError("odd"), False, RuntimeError("odder")])
 
     async def carry() -> bool:
         tries.release()
