@@ -52,7 +52,8 @@ class Piece:
 class Plan:
     """How to answer one list of attributes.
 
-    `sections`: how many of them are made of the message itself, so how often an answer may hold it.
+    `sections`: how many of them are made of the message itself, so how often an answer may hold it; `texts`: columns of
+    any length, as often as they are used.
     `flags`: the answer changes with flags. `whole`: it is the messages themselves, so that a large one can be sent
     piece by piece: `head` comes before it (with gaps for the message number, UID and length), then the message, `)`.
     """
@@ -65,15 +66,19 @@ class Plan:
     kinds: tuple[Column, ...]
     """`columns`, one by one."""
     pieces: tuple[Piece, ...]
+    texts: tuple[Column, ...]
     sections: int
+    bodies: bool
     flags: bool
     rows: int
     head: bytes = b""
 
-    @property
-    def bodies(self) -> bool:
-        """Whether the messages themselves are needed."""
-        return self.sections > 0
+    def size(self, chunk: Chunk) -> int:
+        """About how many bytes the chunk's answer may have, at most, beside what is always small."""
+        size = sum(map(len, chunk.bodies)) * self.sections
+        for kind in self.texts:
+            size += sum(map(len, chunk.values[kind]))
+        return size
 
     def render(self, chunk: Chunk) -> bytes:
         """The untagged FETCH responses of the chunk's messages. Raises UnknownEncodingError."""
@@ -94,6 +99,7 @@ class Plan:
         return (self.template * count) % tuple(cells)
 
 
+_TEXTS: Final = frozenset({Column.ENVELOPE, Column.BODYSTRUCTURE, Column.HEADERS})
 PIECE_BYTES: Final = 262_144
 MAX_ROWS: Final = 8192
 
@@ -138,7 +144,9 @@ def _compiled(key: bytes, uid: bool, items: list[Attribute]) -> Plan:
         columns=columns,
         kinds=tuple(columns),
         pieces=tuple(pieces),
+        texts=tuple(piece.columns for piece in pieces if piece.columns in _TEXTS),
         sections=sections,
+        bodies=sections > 0,
         flags=any(piece.flags for piece in pieces),
         rows=min(MAX_ROWS, PIECE_BYTES // weight),
         head=_head(items, template),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,6 +16,7 @@ from services.imap.chunk import Chunk
 from services.imap.columns import Located
 from services.imap.commands import Fetch
 from services.imap.handlers.messages import EXPUNGE_ISSUED, spans_of
+from services.imap.portions import batches, by_size, portions
 from services.imap.rendering import PIECE_BYTES, Plan, plan_for
 from services.imap.session import Answer, Refused, Session
 from services.imap.view import Spans, View
@@ -60,6 +61,8 @@ def _at_once(session: Session, view: View, plan: Plan, spans: Spans) -> bytes | 
         return None
     chunk = Chunk(view, places)
     if not chunk.take(plan.kinds) or (plan.bodies and not _read_now(session, chunk, plan.sections)):
+        return None
+    if plan.texts and plan.size(chunk) > AT_ONCE:
         return None
     service.columns.touch(view.shared, plan.kinds)
     return plan.render(chunk)
@@ -153,13 +156,11 @@ class _Writer:
     async def write(self, spans: Spans) -> None:
         """An answer for some messages."""
         for places in batches(spans, self.plan.rows):
-            chunk = await self._loaded(places)
-            if not len(chunk):
-                continue
-            if self.plan.bodies:
-                await self._write_bodies(chunk)
-            else:
-                await self._send(self.plan.render(chunk))
+            for chunk in portions(self.plan, await self._loaded(places)):
+                if self.plan.bodies:
+                    await self._write_bodies(chunk)
+                else:
+                    await self._write_group(chunk)
 
     async def _send(self, piece: bytes) -> None:
         if self.kept is not None:
@@ -185,7 +186,8 @@ class _Writer:
         located: Sequence[Located] = chunk.values[Column.LOCATION]
         ahead: Reading | None = None
         try:
-            groups = list(by_size(located, streamed=bool(self.plan.head), times=self.plan.sections))
+            sizes = [length(ref) * self.plan.sections for ref, _ in located]
+            groups = list(by_size(sizes, alone=STREAMED if self.plan.head else None))
             for number, (start, stop) in enumerate(groups):
                 part = chunk.part(start, stop)
                 reading, ahead = ahead or self._read(located[start:stop]), None
@@ -203,7 +205,7 @@ class _Writer:
 
     async def _write_group(self, part: Chunk) -> None:
         plan = self.plan
-        if len(part) == 1 and not plan.head and len(part.bodies[0]) * plan.sections > PIECE_BYTES:
+        if len(part) == 1 and not plan.head and plan.size(part) > PIECE_BYTES:
             await self._write_apart(part)
         elif len(part):
             await self._send(plan.render(part))
@@ -221,7 +223,7 @@ class _Writer:
             opening = b" "
             for start in range(0, len(text), PIECE_BYTES):
                 await self._send(text[start : start + PIECE_BYTES])
-        self.session.wire.write(b")\r\n")
+        await self._send(b")\r\n")
         self.undecodable = self.undecodable or part.undecodable
 
     async def _with_bodies(self, part: Chunk, reading: Reading) -> Chunk:
@@ -295,35 +297,3 @@ def _read_many(session: Session, refs: list[BodyRef]) -> Coroutine[Any, Any, Seq
 def length(ref: BodyRef) -> int:
     """Bytes of the message as clients see it."""
     return ref.length + len(ref.prefix)
-
-
-def by_size(located: Sequence[Located], *, streamed: bool, times: int = 1) -> Iterator[tuple[int, int]]:
-    """Runs of messages that make about one piece, each taken so many `times`; with `streamed`, a large one is alone."""
-    start = total = 0
-    for place, (ref, _) in enumerate(located):
-        size = length(ref) * times
-        if total and (total + size > PIECE_BYTES or (streamed and size > STREAMED)):
-            yield start, place
-            start, total = place, 0
-        total += size
-    if start < len(located):
-        yield start, len(located)
-
-
-def batches(spans: Spans, rows: int) -> Iterator[range | list[int]]:
-    """The places in runs of at most `rows`; ranges where messages follow one another, else small spans together."""
-    scattered: list[int] = []
-    for first, last in spans:
-        if len(spans) > 1 and last - first < rows // 2:
-            scattered.extend(range(first, last))
-            if len(scattered) >= rows // 2:
-                yield scattered
-                scattered = []
-            continue
-        if scattered:
-            yield scattered
-            scattered = []
-        for start in range(first, last, rows):
-            yield range(start, min(last, start + rows))
-    if scattered:
-        yield scattered

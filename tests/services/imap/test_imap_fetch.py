@@ -115,6 +115,25 @@ async def test_much_of_a_large_message_costs_bounded_memory() -> None:
         writer.transport.abort()
 
 
+async def test_large_headers_cost_bounded_memory() -> None:
+    large = [b"Subject: %d %b\r\n\r\n" % (number, b"x" * 300_000) for number in range(12)]
+    async with local_imap([*large, *mails(2)]) as running:
+        client = await running.client(select="INBOX")
+        fields = "BODY.PEEK[HEADER.FIELDS (SUBJECT)]"
+        lines = await client.ok(f"FETCH 1:* (UID {fields}<9.2> {fields}<310000.1> RFC822.SIZE)")
+        assert lines[3].startswith(b"* 4 FETCH (UID 4 BODY[HEADER.FIELDS (SUBJECT)]<9> {2}\r\n3  BODY[")
+        assert [int(line.split()[1]) for line in lines] == list(range(1, 15))
+        assert all(
+            line.endswith(b" RFC822.SIZE %d)" % size) for line, size in zip(lines, map(len, large), strict=False)
+        )
+        client.reader._limit = 1000  # type: ignore[attr-defined]
+        client.send(f"FETCH 1:* (ENVELOPE {' '.join(f'{fields}<{offset}.999999>' for offset in range(50))})")
+        await asyncio.sleep(0.15)
+        (connection,) = running.server._connections
+        assert connection._transport.get_write_buffer_size() < 2_000_000
+        client.writer.transport.abort()
+
+
 @pytest.mark.rfc("9051", "6.4.5.1")
 async def test_attributes_of_a_large_message_come_one_after_the_other() -> None:
     async with local_imap([LARGE_PARTS, MESSAGE % (2, 2)]) as running:
