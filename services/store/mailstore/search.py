@@ -7,6 +7,7 @@ looks at messages that came since, and leaves out those that went.
 
 from __future__ import annotations
 
+import asyncio
 from array import array
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -26,6 +27,8 @@ KEPT_UIDS: Final = 4_000_000
 _ANSWER_COST: Final = 64
 SMALL: Final = 200
 """In a mailbox of so few messages each text is looked at: cheaper than asking an index over the account."""
+AT_ONCE: Final = 2
+"""Searches that an engine runs at once: whatever people search for, a thread is left for what others only look up."""
 _READ_BYTES: Final = 4 << 20
 _READ_COUNT: Final = 32
 
@@ -144,6 +147,7 @@ class Searcher:
         self._index = index
         self._kept: OrderedDict[tuple[AccountId, MailboxId, Probe], _Answer] = OrderedDict()
         self._size = 0
+        self._turn = asyncio.Semaphore(AT_ONCE)
 
     async def search(
         self, account_id: AccountId, mailbox_id: MailboxId, keys: Sequence[TextKey], uid_from: int
@@ -152,7 +156,8 @@ class Searcher:
         probes = [probe(key) for key in keys]
         known = [self._kept.get((account_id, mailbox_id, each)) for each in probes]
         asked = _Asked(account_id, mailbox_id, probes, known, uid_from)
-        found = await self._database.read(lambda tx: _find(tx, self._index, asked))
+        async with self._turn:
+            found = await self._database.read(lambda tx: _find(tx, self._index, asked))
         await self._read(asked, found)
         answers = [array("I", sorted(uids)) for uids in found.uids]
         for place, uids in enumerate(answers):
