@@ -68,6 +68,11 @@ class Wheel:
             self._next = due + 1
             for what in bucket:
                 what.due = 0
-                again = what.look(self.now)
+                try:
+                    again = what.look(self.now)
+                except Exception as error:
+                    # One that fails must not take the others' time-outs with it.
+                    self._loop.call_exception_handler({"message": "a time-out failed", "exception": error})
+                    continue
                 if again is not None:
                     self.schedule(what, again)
