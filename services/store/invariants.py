@@ -13,6 +13,11 @@ _COUNTED: Final = (
     "SELECT account_id, mailbox_id, COUNT(*) AS messages, SUM(flags & 1 = 0) AS unseen, SUM(flags & 8 <> 0) AS deleted,"
     " SUM(size) AS size, MAX(uid) AS uid, MAX(modseq) AS modseq FROM messages GROUP BY account_id, mailbox_id"
 )
+_USED: Final = (
+    "SELECT account_id, mailbox_id, MAX(uid) AS uid FROM (SELECT account_id, mailbox_id, uid FROM messages"
+    " UNION ALL SELECT account_id, mailbox_id, uid FROM expunged) AS used GROUP BY account_id, mailbox_id"
+)
+"""The highest UID that each mailbox has given, also to what is gone."""
 _ACCOUNT: Final = "(SELECT name FROM accounts a WHERE a.account_id = {0}.account_id)"
 _REAPED: Final = (
     "EXISTS (SELECT 1 FROM meta r WHERE r.key = 'reap/' || {0}.account_id"
@@ -53,10 +58,7 @@ INVARIANTS: Final[dict[str, str]] = {
     "account messages": _usage("used_messages", "messages"),
     "uidnext": (
         f"SELECT {_ACCOUNT.format('b')}, b.name, n.uid, 'UIDNEXT is ' || b.uidnext"  # noqa: S608
-        f" FROM mailboxes b JOIN ("
-        " SELECT account_id, mailbox_id, MAX(uid) AS uid FROM (SELECT account_id, mailbox_id, uid FROM messages"
-        " UNION ALL SELECT account_id, mailbox_id, uid FROM expunged) AS used GROUP BY account_id, mailbox_id"
-        ") n USING (account_id, mailbox_id) WHERE b.uidnext <= n.uid"
+        f" FROM mailboxes b JOIN ({_USED}) n USING (account_id, mailbox_id) WHERE b.uidnext <= n.uid"
     ),
     "mailbox modseq": (
         f"SELECT {_ACCOUNT.format('b')}, b.name, NULL, 'HIGHESTMODSEQ is ' || b.modseq || ', not ' || n.modseq"  # noqa: S608
@@ -113,7 +115,7 @@ REPAIRS: Final[tuple[str, ...]] = (
     " WHERE (messages <> 0 OR unseen <> 0 OR deleted <> 0 OR size <> 0) AND NOT EXISTS"
     " (SELECT 1 FROM messages m WHERE m.account_id = b.account_id AND m.mailbox_id = b.mailbox_id)",
     f"UPDATE mailboxes AS b SET uidnext = n.uid + 1"  # noqa: S608
-    f" FROM ({_COUNTED}) AS n WHERE n.account_id = b.account_id AND n.mailbox_id = b.mailbox_id AND b.uidnext <= n.uid",
+    f" FROM ({_USED}) AS n WHERE n.account_id = b.account_id AND n.mailbox_id = b.mailbox_id AND b.uidnext <= n.uid",
     f"UPDATE mailboxes AS b SET modseq = n.modseq"  # noqa: S608
     f" FROM ({_COUNTED}) AS n WHERE n.account_id = b.account_id AND n.mailbox_id = b.mailbox_id"
     " AND b.modseq < n.modseq",

@@ -92,6 +92,18 @@ async def test_a_broken_invariant_is_found(store: EmbeddedStore, kind: str) -> N
     assert repair(path_of(store)) == 0 or kind not in REPAIRED
 
 
+async def test_repair_gives_no_uid_of_an_expunged_message_again(store: EmbeddedStore) -> None:
+    account_id = await make_account(store.database)
+    for body in (b"one", b"two"):
+        await file_body(store.database, store.bodies, account_id, body)
+    await store.database.write(lambda tx: expunge_row(tx, account_id, 2, 0))
+    await store.database.write(lambda tx: tx.execute("UPDATE mailboxes SET uidnext = 2"))
+    assert kinds(store) == ["uidnext"]
+    repair(path_of(store))
+    assert kinds(store) == []
+    assert await store.database.read(lambda tx: tx.fetch("SELECT uidnext FROM mailboxes")) == [(3,)]
+
+
 async def test_rows_that_are_still_to_be_cleared_are_no_finding(store: EmbeddedStore) -> None:
     account_id = await make_account(store.database)
     await file_body(store.database, store.bodies, account_id, b"body")
