@@ -17,7 +17,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -285,6 +285,7 @@ class UsersFile:
         """The accounts to change, under the lock; written back if nothing was raised and the result is valid."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(f"{self.path}.lock", "w") as lock:
+            _give(lock.fileno(), like=self.path)
             fcntl.flock(lock, fcntl.LOCK_EX)
             text = self._text()
             parse_users(text)
@@ -299,6 +300,7 @@ class UsersFile:
         mode = self.path.stat().st_mode & 0o777 if self.path.exists() else 0o600
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         with open(descriptor, "wb") as file:
+            _give(descriptor, like=self.path)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -311,6 +313,17 @@ def _dump(accounts: Mapping[str, Any]) -> str:
         {"accounts": accounts}, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True, width=1000
     )
     return text
+
+
+def _give(descriptor: int, *, like: Path) -> None:
+    """Let a new file belong to whom the file there belongs, or the folder: an edit by root must not lock the services
+    out. Nothing where that is not ours to decide.
+    """
+    owner = os.stat(like if like.exists() else like.parent)
+    made = os.fstat(descriptor)
+    if (made.st_uid, made.st_gid) != (owner.st_uid, owner.st_gid):
+        with suppress(PermissionError):
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def _flush_folder(folder: Path) -> None:

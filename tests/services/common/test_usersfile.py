@@ -99,6 +99,16 @@ def test_an_alias_belongs_to_one_account() -> None:
         parse_users("accounts: {a: {aliases: [b]}, b: {}}")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_edits_by_root_lock_nobody_out(tmp_path: Path) -> None:
+    os.chown(tmp_path, 4242, 4243)
+    users = UsersFile(tmp_path / "users.yaml")
+    users.add("zoe@example.com")
+    users.add("anna@example.com")
+    owners = {path.name: (path.stat().st_uid, path.stat().st_gid) for path in tmp_path.iterdir()}
+    assert owners == {"users.yaml": (4242, 4243), "users.yaml.lock": (4242, 4243)}
+
+
 def test_edits_keep_order_and_permissions(users: UsersFile) -> None:
     users.add("zoe@example.com", "pw", quota=1 << 30, aliases=["z@example.com"])
     users.add("anna@example.com")
