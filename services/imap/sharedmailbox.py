@@ -244,8 +244,10 @@ class SharedMailbox:
         if not places:
             return
         if self.views:
+            told = max(view.last_uid for view in self.views)
             for place in places:
-                self._keep_ghost(place)
+                if self.uids[place] <= told:
+                    self._keep_ghost(place)
             self.uids = self.uids[:]
         self.generation += 1
         if len(places) <= FEW:

@@ -91,6 +91,11 @@ class View:
         return self.uids is self.shared.uids
 
     @property
+    def last_uid(self) -> int:
+        """The UID of the last message that the client knows of, 0 without any."""
+        return self.uids[self.count - 1] if self.count else 0
+
+    @property
     def recent(self) -> int:
         """How many messages are \\Recent to this session (RFC 3501 section 2.3.2)."""
         return self.count - bisect_left(self.uids, self.recent_from, 0, self.count)
@@ -219,7 +224,7 @@ class View:
     def _extend_own_array(self) -> None:
         """New mail while an expunge may not be told: only now does the view need an array to itself."""
         uids, count = self.uids, self.count
-        new = self.shared.uids[bisect_right(self.shared.uids, uids[count - 1] if count else 0) :]
+        new = self.shared.uids[bisect_right(self.shared.uids, self.last_uid) :]
         if new or len(uids) > count:
             self.uids = uids[:count] + new
 

@@ -110,3 +110,25 @@ async def test_sessions_share_one_mailbox() -> None:
         for client in clients:
             await client.close()
         await _eventually(lambda: not shared.views)
+
+
+async def test_nothing_is_kept_of_messages_that_no_session_knows() -> None:
+    async with local_imap([MESSAGE % 1]) as running:
+        silent, busy = await running.client(select="INBOX"), await running.client(select="INBOX")
+        account_id = await fill(running.store, [])
+        status = await running.store.get_mailbox(account_id, INBOX)
+        shared = running.service.mailboxes.get(account_id, status.mailbox_id)
+        assert shared is not None
+        target = await running.store.create_mailbox(account_id, "elsewhere")
+        items = [AppendItem(MESSAGE % 2)]
+        for uid in range(2, 7):
+            await running.store.append(account_id, INBOX, items, Quota(), request_id=f"in-{uid}")
+            await _eventually(lambda: len(shared.uids) == 2)
+            await running.store.copy_messages(
+                account_id, status.mailbox_id, [uid], target.name, Quota(), move=True, request_id=f"out-{uid}"
+            )
+            await _eventually(lambda: len(shared.uids) == 1)
+        assert shared.ghosts == {}
+        for client in (silent, busy):
+            assert await client.ok("FETCH 1 UID") == [b"* 1 FETCH (UID 1)"]
+            assert await client.ok("NOOP") == []
