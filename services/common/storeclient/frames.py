@@ -7,12 +7,12 @@ once, its size is known for nothing, and a megabyte is not copied from message t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from google.protobuf.descriptor import Descriptor
 
-from mailproto.store.v1 import exchange_pb2
+from mailproto.store.v1 import bodies_pb2, exchange_pb2
 
 _VARINT, _LENGTH = 0, 2
 _SMALL: Final = tuple(bytes((number,)) for number in range(128))
@@ -52,8 +52,30 @@ _CALL_ID: Final = _tag(_CALL, "id", _VARINT)
 _TIMEOUT: Final = _tag(_CALL, "timeout_ms", _VARINT)
 _ANSWER_ID: Final = _tag(_ANSWER, "id", _VARINT)
 _MORE: Final = _tag(_ANSWER, "more", _VARINT) + b"\x01"
+_BODIES: Final = _tag(bodies_pb2.ReadBodiesResponse.DESCRIPTOR, "bodies", _LENGTH)
 _REQUESTS: Final = _tags(_CALL)
 _REPLIES: Final = _tags(_ANSWER)
+
+
+class Serialised:
+    """A reply that is octets already, where a message would copy a megabyte in and out again."""
+
+    __slots__ = ("_octets",)
+
+    def __init__(self, octets: bytes) -> None:
+        self._octets = octets
+
+    def SerializeToString(self) -> bytes:  # noqa: N802 - as messages have it
+        """The octets."""
+        return self._octets
+
+
+def bodies(messages: Sequence[bytes]) -> Serialised:
+    """A `ReadBodiesResponse` of whole messages."""
+    pieces: list[bytes] = []
+    for message in messages:
+        pieces += (_BODIES, varint(len(message)), message)
+    return Serialised(b"".join(pieces))
 
 
 def call(number: int, timeout_ms: int, name: str, request: bytes) -> Entry:

@@ -73,5 +73,10 @@ class BodyStore(Protocol):
     async def read(self, location: Location, digest: bytes, offset: int = 0, length: int | None = None) -> bytes:
         """Bytes of a body; the digest is verified when the whole is read. Raises STORAGE_CORRUPT, MESSAGE_NOT_FOUND."""
 
+    def read_now(self, location: Location, digest: bytes) -> bytes | None:
+        """A whole body where it can be had at once, None where `read` must be asked. Its digest was verified now or
+        when it was last read from there.
+        """
+
     async def close(self) -> None:
         """Flush and close."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
-from typing import Final
+from typing import Final, cast
 
 from services.common.domain import AccountId, BodyRef
 from services.common.errors import Reason, StoreError
@@ -34,12 +34,21 @@ class Bodies:
 
     async def read_many(self, account_id: AccountId, refs: Sequence[BodyRef]) -> list[bytes]:
         """Whole messages, in order."""
-        await self._locate(account_id, {ref.digest for ref in refs})
-        found: list[bytes] = []
-        for start in range(0, len(refs), _AT_ONCE):
-            chunk = refs[start : start + _AT_ONCE]
-            found += await asyncio.gather(*(self._read(account_id, ref, 0, None) for ref in chunk))
-        return [ref.prefix + body for ref, body in zip(refs, found, strict=True)]
+        found = [self._read_now(account_id, ref) for ref in refs]
+        missing = [place for place, body in enumerate(found) if body is None]
+        if missing:
+            await self._locate(account_id, {refs[place].digest for place in missing})
+        for start in range(0, len(missing), _AT_ONCE):
+            chunk = missing[start : start + _AT_ONCE]
+            bodies = await asyncio.gather(*(self._read(account_id, refs[place], 0, None) for place in chunk))
+            for place, body in zip(chunk, bodies, strict=True):
+                found[place] = body
+        return [ref.prefix + body for ref, body in zip(refs, cast("list[bytes]", found), strict=True)]
+
+    def _read_now(self, account_id: AccountId, ref: BodyRef) -> bytes | None:
+        """What a task would cost more for than it is worth."""
+        location = self._places.get((account_id, ref.digest))
+        return None if location is None else self._store.read_now(location, ref.digest)
 
     async def read_each(self, account_id: AccountId, refs: Sequence[BodyRef]) -> list[bytes | None]:
         """The same, with None for a message that is gone or damaged."""

@@ -8,7 +8,7 @@ from typing import Final
 from mailproto.store.v1 import bodies_pb2
 from services.common.domain import AccountId, BodyRef
 from services.common.errors import Reason, StoreError
-from services.common.storeclient import values
+from services.common.storeclient import frames, values
 from services.store.servicers.caller import Caller
 from services.store.servicers.desk import Desk
 from services.store.servicers.method import Handlers
@@ -20,7 +20,7 @@ CHUNK: Final = 512 << 10
 
 async def read_bodies(
     desk: Desk, request: bodies_pb2.ReadBodiesRequest, caller: Caller
-) -> AsyncIterator[bodies_pb2.ReadBodiesResponse]:
+) -> AsyncIterator[bodies_pb2.ReadBodiesResponse | frames.Serialised]:
     """BodyService.ReadBodies."""
     refs = values.read_body_refs(request.refs)
     if len(refs) > MAX_REFS:
@@ -31,7 +31,7 @@ async def read_bodies(
             async for part in _pieces(desk, account_id, group[0]):
                 yield part
         else:
-            yield bodies_pb2.ReadBodiesResponse(bodies=await desk.store.read_bodies(account_id, group))
+            yield frames.bodies(await desk.store.read_bodies(account_id, group))
 
 
 def _size(ref: BodyRef) -> int:

@@ -37,6 +37,7 @@ OUTBOX_BYTES: Final = 4 << 20
 MAX_REPLY: Final = MAX_MESSAGE - FRAME_BYTES
 SWEEP_SECONDS: Final = 0.5
 
+Reply = Message | frames.Serialised
 Frames = Link[exchange_pb2.ExchangeRequest, bytes]
 
 
@@ -190,9 +191,9 @@ class _Calls:
             del self._running[call.id]
             self._free.set()
 
-    async def _stream(self, number: int, field: str, replies: AsyncIterator[Message]) -> None:
+    async def _stream(self, number: int, field: str, replies: AsyncIterator[Reply]) -> None:
         """Each reply goes when the next is there, so that the last can be marked as such."""
-        held: Message | None = None
+        held: Reply | None = None
         async for reply in replies:
             if held is not None:
                 self._answer(number, field, held, more=True)
@@ -203,7 +204,7 @@ class _Calls:
         else:
             self._answer(number, field, held)
 
-    def _answer(self, number: int, field: str, reply: Message, *, more: bool = False) -> None:
+    def _answer(self, number: int, field: str, reply: Reply, *, more: bool = False) -> None:
         octets = reply.SerializeToString()
         if len(octets) > MAX_REPLY:
             raise StoreError(Reason.RESOURCE_EXHAUSTED, {"limit": str(MAX_REPLY)})

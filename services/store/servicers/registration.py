@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager
+from operator import methodcaller
 from time import perf_counter
 from typing import Any, Final, Generic, TypeVar
 
@@ -87,7 +88,7 @@ def _method_handler(desk: Desk, method: Any, handler: Handler) -> Any:
         behave(desk, method.name, handler),
         request_deserializer=GetMessageClass(method.input_type).FromString,
         # Frames of Exchange are octets when they come here.
-        response_serializer=None if reply is exchange_pb2.ExchangeResponse else reply.SerializeToString,
+        response_serializer=None if reply is exchange_pb2.ExchangeResponse else methodcaller("SerializeToString"),
     )
 
 

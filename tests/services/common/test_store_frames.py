@@ -9,7 +9,7 @@ from google.rpc import status_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailproto.store.v1 import exchange_pb2, mailboxes_pb2, messages_pb2
+from mailproto.store.v1 import bodies_pb2, exchange_pb2, mailboxes_pb2, messages_pb2
 from services.common.domain import AccountId, BodyRef, MailboxDelta, MailboxId, MailboxStatus, Quota, Rows
 from services.common.errors import Reason, StoreError
 from services.common.storeclient import frames, values
@@ -43,6 +43,12 @@ def test_a_frame_of_answers_is_what_protobuf_would_write(answers: list[tuple[int
     expected.answers.add(id=last)
     octets += b"".join(frames.answer(last, "status", status.SerializeToString())) + b"".join(frames.last_answer(last))
     assert exchange_pb2.ExchangeResponse.FromString(octets) == expected
+
+
+@given(st.lists(st.binary(max_size=300), max_size=5))
+def test_a_reply_of_bodies_is_what_protobuf_would_write(bodies: list[bytes]) -> None:
+    octets = frames.bodies(bodies).SerializeToString()
+    assert octets == bodies_pb2.ReadBodiesResponse(bodies=bodies).SerializeToString()
 
 
 def test_a_reply_without_fields_is_a_reply() -> None:

@@ -54,6 +54,15 @@ async def test_bodies_come_back(bodies: BodyStore) -> None:
         assert await bodies.read(location, digest, len(body) // 2) == body[len(body) // 2 :]
 
 
+async def test_a_whole_body_at_once_or_not_at_all(bodies: BodyStore) -> None:
+    for body in BODIES:
+        location, digest = await keep(bodies, body)
+        for _ in range(2):
+            assert bodies.read_now(location, digest) in (body, None)
+        assert bodies.read_now(location, digest_of(b"two")) is None
+        assert bodies.read_now(Location(location.segment + 7, location.offset, location.length), digest) is None
+
+
 async def test_another_body_than_was_asked_for_is_damage(bodies: BodyStore) -> None:
     location, _ = await keep(bodies, b"one")
     assert await reason_of(bodies, location, digest_of(b"two")) is Reason.STORAGE_CORRUPT
