@@ -121,7 +121,6 @@ class _Service:
         """Start, wait, drain. Raises StartError."""
         process = self._process
         self._client.sessions.attach(self._runtime.registry)
-        process.configuration.subscribe(self._client.reconfigure)
         process.reloader.refresh.append(lambda value: self._tls.load(value.tls))
         process.configuration.subscribe(self._client.reconfigure)
         process.health.checks.update(store=lambda: self._client.ready, directory=lambda: self._directory.ready)
