@@ -15,7 +15,7 @@ from services.imap.patterns import Matcher, matcher
 from services.imap.session import Answer, Session
 
 SHARE: Final = 256
-"""Names that are looked at before other sessions get their turn."""
+"""Names, times patterns, that are looked at before other sessions get their turn."""
 
 
 @dataclass(slots=True)
@@ -83,10 +83,11 @@ def _above(name: str) -> Iterable[str]:
 async def _matching(session: Session, entries: Iterable[Entry], matchers: Sequence[Matcher]) -> list[Entry]:
     """Those that a pattern matches; long lists let other sessions have their turn."""
     matching: list[Entry] = []
+    share = max(1, SHARE // len(matchers))
     for looked_at, entry in enumerate(entries, 1):
         if any(matches(entry.name) for matches in matchers):
             matching.append(entry)
-        if looked_at % SHARE == 0:
+        if looked_at % share == 0:
             await session.wire.drain()
     return matching
 
