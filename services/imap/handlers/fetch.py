@@ -218,7 +218,7 @@ class _Writer:
         """
         loop, opening = asyncio.get_running_loop(), b"* %d FETCH (" % (part.places[0] + 1)
         for piece in self.plan.pieces:
-            made = await loop.run_in_executor(None, piece.render, part) if piece.bodies else piece.render(part)
+            made = piece.render(part) if piece.flags else await loop.run_in_executor(None, piece.render, part)
             text = opening + made
             opening = b" "
             for start in range(0, len(text), PIECE_BYTES):
