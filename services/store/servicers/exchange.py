@@ -15,6 +15,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any, Final
 
@@ -149,6 +150,8 @@ class _Calls:
                 continue
             task = self._loop.create_task(self._run(call, field))
             self._running[call.id] = (task, now + call.timeout_ms / 1000)
+            # Not the task's own work: one that is cancelled before its first step does none.
+            task.add_done_callback(partial(self._over, call.id))
         if len(self._running) >= WINDOW:
             self._free.clear()
 
@@ -187,9 +190,10 @@ class _Calls:
             refused = refusal(method.name, error)
             self._desk.observe(method.name, started, refused)
             self._refuse(call.id, refused)
-        finally:
-            del self._running[call.id]
-            self._free.set()
+
+    def _over(self, number: int, _: asyncio.Task[None]) -> None:
+        del self._running[number]
+        self._free.set()
 
     async def _stream(self, number: int, field: str, replies: AsyncIterator[Reply]) -> None:
         """Each reply goes when the next is there, so that the last can be marked as such."""

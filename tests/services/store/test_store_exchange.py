@@ -15,7 +15,9 @@ from services.common.errors import Reason, StoreError
 from services.common.storeclient import connection, exchange
 from services.common.storeclient.channel import metadata_of, open_channel, target_of
 from services.common.storeclient.status import error_of, error_of_call
+from services.store.roles import ROLES
 from services.store.servicers import exchange as serving
+from services.store.servicers.caller import Caller
 from tests.support.store import StoreFixture
 
 Frames = list[exchange_pb2.ExchangeRequest]
@@ -152,6 +154,20 @@ async def test_a_caller_that_goes_is_told_to_the_store(store: StoreFixture, held
     call.cancel()
     async with asyncio.timeout(2):
         await cancelled.wait()
+
+
+async def test_a_call_that_is_given_up_before_it_began_is_over(store: StoreFixture) -> None:
+    assert store._server is not None
+    caller = Caller("imap", "imap/test", ROLES["imap"])
+    calls = serving._Calls(store._server.desk, caller, serving._Answers(None))  # type: ignore[arg-type]
+    request = mailboxes_pb2.GetMailboxRequest(account_id=1, name="INBOX")
+    calls.start(exchange_pb2.ExchangeRequest(calls=[exchange_pb2.Call(id=1, timeout_ms=1000, get_mailbox=request)]))
+    calls.start(exchange_pb2.ExchangeRequest(cancelled=[1]))
+    async with asyncio.timeout(5):
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert not calls._running
+        await calls.finish()
 
 
 async def test_a_refusal_concerns_its_call_only(store: StoreFixture) -> None:
