@@ -72,7 +72,12 @@ _LOWER_GROUPS: Final = frozenset(group.lower() for group in _GROUPS)
 
 
 def _plain(node: yaml.Node) -> Any:
-    return yaml.constructor.SafeConstructor().construct_document(node)
+    try:
+        return yaml.constructor.SafeConstructor().construct_document(node)
+    except (ValueError, AttributeError):
+        # The library checks dates and tagged numbers by trying to make them.
+        problem = "a date or a tagged value is none of its kind"
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from None
 
 
 def from_environment(environ: Mapping[str, str]) -> list[Setting]:

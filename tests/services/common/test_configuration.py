@@ -139,6 +139,8 @@ def test_a_floor_may_be_raised_and_never_lowered(tmp_path: Path, name: str) -> N
         ("imap: {port: !!python/object:os.system x}", "configuration file"),
         ("? [imap]\n: x", "configuration file"),
         ("imap: {banner: 2026-01-01}", "imap.banner"),
+        ("imap: {banner: 2026-13-45}", "configuration file"),
+        ("imap: {port: !!int x}", "configuration file"),
         ("lmtp: {allowedclients: [['::1']]}", "lmtp.allowedclients"),
     ],
 )
