@@ -194,6 +194,14 @@ class ImapMachine:
             self._lines.clear()
             raise BadSyntax("The command line is too long", "LIMIT") from None
 
+    def _line_of(self, tag: bytes) -> bytes | Event:
+        """The next line of what began with `tag`, or what is to be said instead."""
+        try:
+            line = self._line()
+        except BadSyntax as error:
+            return ProtocolError(tag, error.text, fatal=True, code=error.code)
+        return NEED_DATA if line is None else line
+
     def _next_command(self) -> Event:
         try:
             line = self._line()
@@ -302,12 +310,9 @@ class ImapMachine:
 
     def _rest(self) -> Event | None:
         command = self._gathering
-        try:
-            line = self._line()
-        except BadSyntax as error:
-            return ProtocolError(command.tag, error.text, fatal=True, code=error.code)
-        if line is None:
-            return NEED_DATA
+        line = self._line_of(command.tag)
+        if not isinstance(line, bytes):
+            return line
         if announcement := _ANNOUNCEMENT.search(line):
             return self._announced(line, announcement)
         command.add(line)
@@ -343,12 +348,9 @@ class ImapMachine:
 
     def _drop_rest(self) -> Event | None:
         command = self._gathering
-        try:
-            line = self._line()
-        except BadSyntax as error:
-            return ProtocolError(command.tag, error.text, fatal=True, code=error.code)
-        if line is None:
-            return NEED_DATA
+        line = self._line_of(command.tag)
+        if not isinstance(line, bytes):
+            return line
         announcement = _ANNOUNCEMENT.search(line)
         if announcement is None:
             return self._answer()
@@ -367,12 +369,9 @@ class ImapMachine:
         return refusal
 
     def _continuation(self) -> Event:
-        try:
-            line = self._line()
-        except BadSyntax as error:
-            return ProtocolError(b"*", error.text, fatal=True, code=error.code)
-        if line is None:
-            return NEED_DATA
+        line = self._line_of(b"*")
+        if not isinstance(line, bytes):
+            return line
         self._begin_anew()
         return Continuation(line)
 
