@@ -35,8 +35,10 @@ INDEX_CONTENTS: Final = 32
 INDEX_TEXT: Final = 96 * 1024
 """Characters of a batch. Indexing costs the writer about 100 us for each thousand, and others wait for it."""
 QUIET_SECONDS: Final = 0.05
+PATIENCE_SECONDS: Final = 60.0
+"""So long there may be work, all of it left to moments when nobody uses the store: deliveries come in bursts."""
 PAUSE: Final = 4
-"""While the store is used, the indexer rests this many times as long as it works: a backlog must not only grow."""
+"""After that the indexer rests this many times as long as it works: a backlog must not only grow."""
 MAX_PAUSE_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 5.0
 
@@ -112,6 +114,7 @@ class Indexer:
         self._at_rest = at_rest
         self._poked = asyncio.Event()
         self._pause = QUIET_SECONDS
+        self._since = time.monotonic()
 
     def poke(self) -> None:
         """There is something to do."""
@@ -132,9 +135,10 @@ class Indexer:
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
                 await self._poked.wait()
+                self._since = time.monotonic()
 
     async def _when_quiet(self) -> bool:
-        until = time.monotonic() + self._pause
+        until = max(time.monotonic() + self._pause, self._since + PATIENCE_SECONDS)
         # No event tells that nothing happened for a while.
         while self._at_rest() < QUIET_SECONDS and time.monotonic() < until:  # noqa: ASYNC110
             await asyncio.sleep(QUIET_SECONDS)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -146,3 +147,34 @@ async def test_a_message_that_trips_the_reader_stops_nothing(tmp_path: Path, mon
         keys = [TextKey(TextField.TEXT, "some text")]
         [answer] = await store.search_text(account.account_id, result.mailbox_id, keys)
         assert list(answer) == [2]
+
+
+class Noted(indexing.Indexer):
+    """Notes that it came to work; there is nothing to do."""
+
+    def __init__(self, rested: Callable[[], float]) -> None:
+        unused: Any = None
+        super().__init__(unused, unused, unused, rested)
+        self.came = asyncio.Event()
+
+    async def step(self) -> bool:
+        self.came.set()
+        return False
+
+
+async def test_texts_wait_for_a_quiet_moment_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexing, "QUIET_SECONDS", 0.001)
+    rested = 0.0
+    indexer = Noted(lambda: rested)
+    task = asyncio.create_task(indexer.run())
+    await asyncio.sleep(0.02)
+    assert not indexer.came.is_set()
+    rested = 1.0
+    await asyncio.wait_for(indexer.came.wait(), 10)
+    rested = 0.0
+    monkeypatch.setattr(indexing, "PATIENCE_SECONDS", 0.01)
+    indexer.came.clear()
+    indexer.poke()
+    await asyncio.wait_for(indexer.came.wait(), 10)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
