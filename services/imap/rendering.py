@@ -226,8 +226,8 @@ def _section(item: Section, several: bool) -> Piece:
         return Piece(_label(item.label) + b" %b", (values,), Column.HEADERS, weight=240)
     if item.text is SectionText.ALL and not item.part and item.partial is None:
         return Piece(_label(item.label) + b" {%d}\r\n%b", (_lengths, _messages), bodies=True)
-    find = partial(section.find, path=item.part, kind=_KINDS[item.text], fields=names)
-    values = partial(_sections, find=find, several=several and bool(item.part), wanted=item.partial)
+    sought = (item.part, _KINDS[item.text], names)
+    values = partial(_sections, sought=sought, several=several and bool(item.part), wanted=item.partial)
     return Piece(_label(item.label) + b" %b", (values,), bodies=True)
 
 
@@ -246,9 +246,19 @@ def _messages(chunk: Chunk) -> list[bytes]:
     return [body.replace(b"\0", b"\x80") for body in chunk.bodies]
 
 
-def _sections(chunk: Chunk, *, find: Callable[..., Data | None], several: bool, wanted: Partial | None) -> list[bytes]:
-    structures = chunk.structures if several else repeat(None)
-    found = [find(body, structure=structure) for body, structure in zip(chunk.bodies, structures, strict=False)]
+def _sections(
+    chunk: Chunk,
+    *,
+    sought: tuple[tuple[int, ...], section.Kind, tuple[bytes, ...]],
+    several: bool,
+    wanted: Partial | None,
+) -> list[bytes]:
+    find, (path, kind, names) = section.find, sought
+    if several:
+        read = zip(chunk.bodies, chunk.structures, strict=True)
+        found = [find(body, path, kind, names, structure) for body, structure in read]
+    else:
+        found = [find(body, path, kind, names) for body in chunk.bodies]
     return [NIL if text is None else text_literal(_cut(text, wanted)) for text in found]
 
 
