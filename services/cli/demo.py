@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-import uuid
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -14,6 +13,7 @@ from services.common import configuration as configurations
 from services.common.domain import ANSWERED, DRAFT, FLAGGED, INBOX, SEEN, AppendItem, Quota
 from services.common.options import Configuration
 from services.common.problems import ConfigurationError, Problem
+from services.common.requestid import new_request_id
 from services.common.samplemail import sample_mails
 from services.common.store import Store
 from services.common.tls import write_self_signed
@@ -99,7 +99,7 @@ async def fill(store: Store) -> int:
         elif known[name].uidnext > 1:
             continue
         items.sort(key=lambda item: item.internaldate or 0)
-        await store.append(account.account_id, name, items, Quota(), request_id=str(uuid.uuid4()))
+        await store.append(account.account_id, name, items, Quota(), request_id=new_request_id())
         given += count
     return given
 

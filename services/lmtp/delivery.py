@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
-
 from services.common.domain import Recipient
 from services.common.errors import StoreError
+from services.common.requestid import new_request_id
 from services.lmtp import replies
 from services.lmtp.session import Session, Target, Transaction
 
@@ -29,7 +28,7 @@ async def _hand_over(session: Session, transaction: Transaction, body: bytes) ->
     for target in transaction.targets:
         wanted.setdefault(_key(target), recipient(target, sender))
     try:
-        outcomes = await session.shared.store.deliver(list(wanted.values()), body, request_id=str(uuid4()))
+        outcomes = await session.shared.store.deliver(list(wanted.values()), body, request_id=new_request_id())
         reasons = dict(zip(wanted, [outcome.reason for outcome in outcomes], strict=True))
     except StoreError as error:
         reasons = dict.fromkeys(wanted, error.reason.name)

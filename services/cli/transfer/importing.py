@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ from itertools import islice
 from services.cli.transfer.message import Folder, Message, Source
 from services.common.domain import INBOX, Account, AppendItem, BodyRef, Column, Quota
 from services.common.errors import Reason, StoreError
+from services.common.requestid import new_request_id
 from services.common.store import Store
 
 _BATCH_MESSAGES = 50
@@ -136,7 +136,7 @@ class Importer:
         self.tally.refused += 1
 
     async def _put(self, name: str, items: list[AppendItem]) -> None:
-        await self._store.append(self._account, name, items, self._quota, request_id=str(uuid.uuid4()))
+        await self._store.append(self._account, name, items, self._quota, request_id=new_request_id())
         self.tally.imported += len(items)
 
 

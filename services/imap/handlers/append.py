@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from typing import Final
-from uuid import uuid4
 
 from services.common.domain import AppendResult
 from services.common.errors import Reason, StoreError
+from services.common.requestid import new_request_id
 from services.imap import replies
 from services.imap.commands import Append
 from services.imap.session import Refused, Selected, Session
@@ -23,7 +23,7 @@ async def append(session: Session, command: Append) -> bytes:
     account = session.account
     try:
         result = await session.store.append(
-            account.account_id, command.mailbox, command.items, account.quota, request_id=str(uuid4())
+            account.account_id, command.mailbox, command.items, account.quota, request_id=new_request_id()
         )
     except StoreError as error:
         if error.reason is Reason.MAILBOX_NOT_FOUND:

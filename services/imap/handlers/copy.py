@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from uuid import uuid4
-
 from services.common.domain import CopyResult
 from services.common.errors import Reason, StoreError
+from services.common.requestid import new_request_id
 from services.imap.columns import EVERYTHING
 from services.imap.commands import Copy, Move
 from services.imap.handlers.messages import spans_of, writable
@@ -47,7 +46,7 @@ async def _transfer(session: Session, view: View, uids: list[int], target: str, 
     shared, account = view.shared, session.account
     try:
         result = await session.store.copy_messages(
-            shared.account_id, shared.mailbox_id, uids, target, account.quota, move=move, request_id=str(uuid4())
+            shared.account_id, shared.mailbox_id, uids, target, account.quota, move=move, request_id=new_request_id()
         )
     except StoreError as error:
         if error.reason is Reason.MAILBOX_NOT_FOUND and not shared.gone:
