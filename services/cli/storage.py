@@ -73,6 +73,27 @@ def backup(
 
 
 @commands.command()
+def repair(as_json: JsonOption = False) -> None:
+    """Set the counters of mailboxes and accounts to what their messages say. The store must be stopped.
+
+    For a store whose check finds counters that are wrong; messages are not touched.
+    """
+    from services.store.check import repair as set_counters
+    from services.store.lock import StoreInUse, StoreLock
+
+    target = str(configuration().store.path)
+    try:
+        lock = StoreLock(target)
+    except (StoreInUse, OSError) as error:
+        fail(str(error))
+    try:
+        changed = set_counters(target)
+    finally:
+        lock.release()
+    say(as_json, f"{changed} rows set right", rows=changed)
+
+
+@commands.command()
 def restore(
     path: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="Folder that a backup was written to.")],
     as_json: JsonOption = False,

@@ -113,14 +113,6 @@ class PrometheusObserver:
         """See `Observer.traffic`."""
         return self._traffic.setdefault(service, Traffic())
 
-    def bytes_in(self, service: str, count: int) -> None:
-        """See `Observer.bytes_in`."""
-        self.traffic(service).received += count
-
-    def bytes_out(self, service: str, count: int) -> None:
-        """See `Observer.bytes_out`."""
-        self.traffic(service).sent += count
-
     def store_call(self, method: str, result: str, seconds: float) -> None:
         """See `Observer.store_call`."""
         self._store_calls[method, result].observe(seconds)

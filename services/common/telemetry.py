@@ -67,12 +67,6 @@ class Observer(Protocol):
     def traffic(self, service: str) -> Traffic:
         """The counters of the service's bytes, to be raised directly."""
 
-    def bytes_in(self, service: str, count: int) -> None:
-        """Bytes came from clients."""
-
-    def bytes_out(self, service: str, count: int) -> None:
-        """Bytes went to clients."""
-
     def store_call(self, method: str, result: str, seconds: float) -> None:
         """A call to the store ended: ok or a Reason's name."""
 
@@ -110,12 +104,6 @@ class NullObserver:
     def traffic(self, service: str) -> Traffic:
         """Counters that nobody reads."""
         return Traffic()
-
-    def bytes_in(self, service: str, count: int) -> None:
-        """Nothing."""
-
-    def bytes_out(self, service: str, count: int) -> None:
-        """Nothing."""
 
     def store_call(self, method: str, result: str, seconds: float) -> None:
         """Nothing."""

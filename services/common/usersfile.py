@@ -60,9 +60,6 @@ class Users:
     by_alias: Mapping[str, User]
 
 
-NO_USERS: Final = Users({}, {})
-
-
 def parse_users(text: str) -> Users:
     """Read the file's text. Raises UsersFileError with every problem."""
     accounts = _accounts(text)

@@ -124,7 +124,7 @@ _path = re.compile(
 _quoted_pair = re.compile(r"\\(.)")
 _domain = re.compile(rb"[!-~\x80-\xff]+").fullmatch
 _chunk = re.compile(rb"(\d{1,%d})(?: +([Ll][Aa][Ss][Tt]))? *" % MAX_NUMBER).fullmatch
-_number = re.compile(rf"\d{{1,{MAX_NUMBER}}}").fullmatch
+_number = re.compile(rf"[0-9]{{1,{MAX_NUMBER}}}").fullmatch
 _control = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
 
 

@@ -94,10 +94,6 @@ class ChangeHub:
         """Whether anybody looks at the mailbox. An answer that is out of date costs a read later, no more."""
         return (account_id, mailbox_id) in self._followers
 
-    def followed_of(self, account_id: AccountId) -> list[MailboxId]:
-        """The account's mailboxes that somebody looks at."""
-        return [mailbox_id for owner, mailbox_id in self._followers if owner == account_id]
-
     def publish(self, change: Change) -> None:
         """Tell those who follow the mailbox. To be called in commit order."""
         followers = self._followers.get((change.account_id, change.mailbox_id))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from services.common.mime.analysis import Analysis, analyse
 from services.common.mime.bodystructure import strip_extension
-from services.common.mime.dates import format_internaldate, parse_internaldate, sent_date
+from services.common.mime.dates import sent_date
 from services.common.mime.encodedword import decode_header
 from services.common.mime.headers import COMMON_FIELDS, header_length, select_fields
 from services.common.mime.preview import PREVIEW_LENGTH
@@ -177,8 +177,3 @@ def test_folding_is_done_once(text: str) -> None:
 def test_any_header_value_decodes(value: bytes) -> None:
     decode_header(value).encode()
     assert isinstance(sent_date(value), int)
-
-
-@given(st.integers(-62_135_596_800, 253_402_300_799))
-def test_internal_dates_come_back(seconds: int) -> None:
-    assert parse_internaldate(format_internaldate(seconds).strip(b'"')) == seconds

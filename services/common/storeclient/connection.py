@@ -36,10 +36,10 @@ _RETIRED_SECONDS: Final = 3_600.0
 BULK: Final = frozenset(
     {
         "append_messages", "deliver_message", "fetch_columns", "list_mailboxes", "list_subscriptions", "open_maildrop",
-        "read_bodies", "search_messages",
+        "read_bodies", "release_maildrop", "search_messages",
     }
 )  # fmt: skip
-"""Fields of `Call` whose requests or replies may be large."""
+"""Fields of `Call` whose requests or replies may be large; a release must not overtake its opening."""
 
 SECONDS: Final = 30.0
 LONG_SECONDS: Final = 300.0

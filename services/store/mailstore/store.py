@@ -66,7 +66,7 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 MAX_PAGE: Final = 10_000
-INLINE_BYTES: Final = 256 * 1024
+INLINE_BYTES: Final = 64 * 1024
 """Messages up to this size are analysed in the event loop: a thread costs more than the work."""
 FORESEEN_BYTES: Final = 64 * 1024
 """From this size on it is looked whether there is room before a body is written: a read costs less."""

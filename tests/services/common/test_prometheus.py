@@ -35,9 +35,8 @@ def test_everything_an_observer_hears_is_on_the_page() -> None:
     observer.session_closed("imap")
     observer.session_refused("imap", "address")
     observer.login("imap", "cached")
-    observer.bytes_in("imap", 10)
-    observer.bytes_out("imap", 20)
-    observer.traffic("imap").received += 5
+    observer.traffic("imap").received += 15
+    observer.traffic("imap").sent += 20
     observer.store_call("deliver", "OVER_QUOTA", 0.5)
     observer.cache("bodies", True)
     observer.loop_lag(0.25)

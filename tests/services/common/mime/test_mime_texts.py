@@ -6,7 +6,7 @@ import pytest
 
 from services.common.mime.analysis import MAX_MESSAGE_IDS, analyse
 from services.common.mime.charsets import codec_of, decode
-from services.common.mime.dates import format_internaldate, parse_internaldate, sent_date
+from services.common.mime.dates import sent_date
 from services.common.mime.encodedword import decode_header
 from services.common.mime.preview import PREVIEW_LENGTH
 from services.common.mime.text import fold, html_text, search_text
@@ -195,24 +195,6 @@ def test_previews() -> None:
 )
 def test_sent_dates(value: bytes, days: int) -> None:
     assert sent_date(value) == days
-
-
-@pytest.mark.rfc("9051", "9")
-def test_internal_dates() -> None:
-    assert parse_internaldate(b"17-Jul-1996 02:44:25 -0700") == 837596665
-    assert format_internaldate(837596665) == b'"17-Jul-1996 09:44:25 +0000"'
-    assert format_internaldate(0) == b'" 1-Jan-1970 00:00:00 +0000"'
-    assert parse_internaldate(b" 1-Jan-1970 00:00:00 +0000") == 0
-    for text in (
-        b"1-Jan-1970 00:00:00 +0000",
-        b"31-Feb-2000 00:00:00 +0000",
-        b"01-Foo-2000 00:00:00 +0000",
-        b"01-Jan-2000 24:00:00 +0000",
-        b"01-Jan-2000 00:00:00 +00",
-        b"01-Jan-0000 00:00:00 +0000",
-        b"",
-    ):
-        assert parse_internaldate(text) is None
 
 
 def test_message_ids_in_order_and_bounded() -> None:
