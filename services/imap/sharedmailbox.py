@@ -200,7 +200,8 @@ class SharedMailbox:
         if since <= self.known < status.modseq:
             self.known = status.modseq
             self.ahead = False
-            self.status = replace(status, recent_from=max(status.recent_from, self.status.recent_from))
+            recent_from = self.status.recent_from
+            self.status = status if status.recent_from >= recent_from else replace(status, recent_from=recent_from)
         elif status.modseq > self.known:
             self.ahead = True
             if len(status.keywords) > len(keywords):

@@ -55,17 +55,20 @@ class CallObserver(Protocol):
 
 
 class Patience:
-    """How long one call goes on trying."""
+    """How long one call goes on trying, from when it first has to."""
 
     def __init__(self, seconds: float) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._end = self._loop.time() + seconds
+        self._seconds = seconds
+        self._end: float | None = None
         self._delay = FIRST_DELAY
 
     @property
     def left(self) -> float:
         """Seconds; not below 0."""
-        return max(0.0, self._end - self._loop.time())
+        now = asyncio.get_running_loop().time()
+        if self._end is None:
+            self._end = now + self._seconds
+        return max(0.0, self._end - now)
 
     async def pause(self) -> None:
         """Wait before the next try. Raises UNAVAILABLE when there is no more time."""
