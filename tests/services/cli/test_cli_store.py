@@ -6,6 +6,7 @@ import smtplib
 import threading
 from pathlib import Path
 
+import apsw
 import pytest
 
 from tests.support.running import USER, RunningServices, running
@@ -76,3 +77,19 @@ def test_what_is_no_backup_is_refused(services: RunningServices, tmp_path: Path)
     code, said = stopped.refused("store", "restore", str(tmp_path))
     assert (code, "is not a backup" in said) == (1, True)
     assert services.refused("store", "backup", "/proc/nowhere")[0] == 1
+
+
+def test_repair_needs_a_stopped_store(services: RunningServices, tmp_path: Path) -> None:
+    code, said = services.refused("store", "repair")
+    assert (code, "in use by process" in said) == (1, True)
+    stopped = RunningServices(tmp_path / "data")
+    backup = tmp_path / "backup"
+    services.command("store", "backup", str(backup), check=False)  # the damage of the test above may be told
+    stopped.data.mkdir()
+    stopped.command("store", "restore", str(backup), check=False)
+    metadata = stopped.data / "store" / "metadata.db"
+    connection = apsw.Connection(str(metadata))
+    connection.execute("UPDATE mailboxes SET messages = messages + 7")
+    connection.close()
+    assert stopped.json("store", "repair")["rows"] > 0
+    assert stopped.json("store", "repair") == {"rows": 0}
