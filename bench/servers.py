@@ -96,6 +96,9 @@ class Mailkeep:
             "MAILKEEP_POP_ENABLESSLPORT": "no",
             "MAILKEEP_STORE_BODYACCESS": "grpc" if by_grpc else "auto",
             "MAILKEEP_LOG_LEVEL": "warning",
+            # All clients of the benchmark come from one address, as the rival's do.
+            **{f"MAILKEEP_{name}_MAXSESSIONSPERADDRESS": "0" for name in ("IMAP", "POP", "LMTP")},
+            **{f"MAILKEEP_{name}_MAXSESSIONSPERUSER": "0" for name in ("IMAP", "POP")},
         }
         self._process: subprocess.Popen[bytes] | None = None
 
