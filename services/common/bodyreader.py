@@ -31,8 +31,8 @@ _CACHED_SHARE: Final = 8
 """A body larger than this part of the cache is not kept: it would push out too much."""
 _VERIFIED_AT_ONCE: Final = 128 << 10
 """Largest body whose digest is computed in the event loop."""
-_VERIFIED: Final = 65_536
-"""Places that are remembered as verified."""
+_VERIFIED: Final = 1 << 18
+"""Places that are remembered as verified, a number for each (some 70 bytes); hashing costs more than reading."""
 _FORGET_SECONDS: Final = 5.0
 """How long a segment that was not there is not looked for again."""
 _SWEEP_READS: Final = 4_096
@@ -252,7 +252,7 @@ class _Files:
         self._fds: OrderedDict[int, int] = OrderedDict()
         self._absent: dict[int, float] = {}
         self._reads = 0
-        self._verified: set[tuple[int, int]] = set()
+        self._verified: set[int] = set()
         self._without_waiting = True
 
     def fd(self, segment: int) -> int | None:
@@ -279,7 +279,7 @@ class _Files:
 
     def verified(self, ref: BodyRef, body: memoryview) -> bool:
         """Whether the body is what its digest says; not known of a large one that no thread has looked at."""
-        place = ref.segment, ref.offset
+        place = _place(ref)
         if place in self._verified:
             return True
         return ref.length <= _VERIFIED_AT_ONCE and self._compare(place, ref, blake2b(body, digest_size=DIGEST_BEFORE))
@@ -290,7 +290,7 @@ class _Files:
 
     def verify(self, ref: BodyRef) -> bool:
         """Whether the body is there and what its digest says. Blocks."""
-        place = ref.segment, ref.offset
+        place = _place(ref)
         if place in self._verified or not self.seen(ref):
             return place in self._verified
         check = blake2b(digest_size=DIGEST_BEFORE)
@@ -305,10 +305,10 @@ class _Files:
         body = self._read(ref, 0, ref.length)
         if body is None:
             return None
-        whole = self._compare((ref.segment, ref.offset), ref, blake2b(body, digest_size=DIGEST_BEFORE))
+        whole = self._compare(_place(ref), ref, blake2b(body, digest_size=DIGEST_BEFORE))
         return body if whole else None
 
-    def _compare(self, place: tuple[int, int], ref: BodyRef, check: blake2b) -> bool:
+    def _compare(self, place: int, ref: BodyRef, check: blake2b) -> bool:
         if check.digest() != ref.digest:
             return False
         if len(self._verified) >= _VERIFIED:
@@ -371,3 +371,8 @@ class _Files:
 
 def _bare(ref: BodyRef) -> BodyRef:
     return BodyRef(ref.digest, ref.length, ref.segment, ref.offset) if ref.prefix else ref
+
+
+def _place(ref: BodyRef) -> int:
+    """Segment and offset as one number; a segment holds less than a tebibyte (`store.segmentbytes`)."""
+    return ref.segment << 40 | ref.offset
