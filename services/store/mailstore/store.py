@@ -298,7 +298,13 @@ class MailStore:
 
     async def read_bodies(self, account_id: AccountId, refs: Sequence[BodyRef]) -> Sequence[bytes]:
         """Whole messages (prefix + body) in order."""
-        return await self._bodies.read_many(account_id, refs)
+        # Bodies whose places are known never ask the database, and are use of the store all the same.
+        self._serving += 1
+        try:
+            return await self._bodies.read_many(account_id, refs)
+        finally:
+            self._serving -= 1
+            self._served = time.monotonic()
 
     def stream_body(self, account_id: AccountId, ref: BodyRef, offset: int = 0) -> AsyncIterator[bytes]:
         """One message (prefix + body) from `offset` on in chunks."""
