@@ -145,7 +145,7 @@ def many(path: Path, count: int) -> None:
 def test_an_interrupted_import_says_what_it_did_and_is_made_good_by_a_repeat(
     filled: RunningServices, tmp_path: Path
 ) -> None:
-    count = 4000
+    count = 6000
     many(tmp_path / "big", count)
     words = [sys.executable, "-m", "services.cli", "import", OTHER, str(tmp_path / "big"), "--folder", "Big", "--json"]
     with subprocess.Popen(words, env=filled.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -156,8 +156,8 @@ def test_an_interrupted_import_says_what_it_did_and_is_made_good_by_a_repeat(
         process.send_signal(signal.SIGINT)
         out, said = process.communicate(timeout=30)
     done = json.loads(out)
-    if process.returncode == 0:
-        pytest.skip("it was faster than the interrupt")
+    if done["complete"]:
+        pytest.skip("it was faster than the interrupt, which then met Python on its way out")
     assert process.returncode == 130, said
     assert b"the same command goes on from here" in said
     assert done["complete"] is False
