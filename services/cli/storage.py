@@ -99,7 +99,7 @@ def restore(
     as_json: JsonOption = False,
 ) -> None:
     """Put a backup where the store is to be. The store must be stopped and its folder absent or empty."""
-    # The one command that needs the store's own code, because there is no store to ask.
+    # Like repair, it needs the store's own code: there is no store to ask.
     from services.store import backup as backups
     from services.store.schema import SchemaTooNew
 
