@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,7 +80,7 @@ class RunningServices:
         return done.returncode, done.stderr
 
     def start(self, *options: str) -> None:
-        """Start with `options` of `mailkeep run` and wait until every port answers."""
+        """Start with `options` of `mailkeep run` and wait until every process is ready."""
         self.data.mkdir(parents=True, exist_ok=True)
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
@@ -88,20 +89,22 @@ class RunningServices:
             )  # fmt: skip
         for service in ("imap", "pop", "lmtp"):
             if self.environ.get(f"MAILKEEP_{service.upper()}_ENABLE") != "no":
-                self._wait(getattr(self, service))
+                for number in range(int(self.environ.get(f"MAILKEEP_{service.upper()}_NUMPROCESSES", "1"))):
+                    self._wait(int(self.environ[f"MAILKEEP_{service.upper()}_ADMINPORT"]) + number)
 
     def _wait(self, port: int) -> None:
-        deadline = time.monotonic() + 30
+        """Until this admin port says that its process is ready: a sibling may take all clients of a shared port before."""
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5).close()
             except OSError:
                 if self.process is None or self.process.poll() is not None:
                     raise AssertionError(f"mailkeep run ended:\n{self.log.read_text()}") from None
                 time.sleep(0.05)
             else:
                 return
-        raise AssertionError(f"nothing listens on {port}:\n{self.log.read_text()}")
+        raise AssertionError(f"nothing is ready at {port}:\n{self.log.read_text()}")
 
     def stop(self) -> int:
         """SIGTERM, and the exit code."""
