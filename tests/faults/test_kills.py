@@ -165,6 +165,8 @@ async def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
         stop.set()
         await asyncio.wait_for(asyncio.gather(*load), 60)
         print("kills", KILLS, "under load", loaded, "acknowledged", sum(ledger.acknowledged.values()))  # noqa: T201
+        for name in SERVICES:
+            processes.await_ready(name)
         await verify(services, ledger)
         assert not [fault for name in SERVICES for fault in processes.faults(name)]
     finally:

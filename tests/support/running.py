@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,19 @@ OTHER = "bert@example.com"
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+    """Ports that nobody listens on now.
+
+    From below the range that the system gives to clients: a service that is killed and started again must find its
+    port free, although hundreds of connections were opened meanwhile.
+    """
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as attempt, suppress(OSError):
+            attempt.bind(("127.0.0.1", port))
+            if port not in found:
+                found.append(port)
+    return found
 
 
 class RunningServices:
@@ -93,7 +99,7 @@ class RunningServices:
                     self._wait(int(self.environ[f"MAILKEEP_{service.upper()}_ADMINPORT"]) + number)
 
     def _wait(self, port: int) -> None:
-        """Until this admin port says that its process is ready: a sibling may take all clients of a shared port before."""
+        """Until the process with this admin port is ready: a sibling may take all clients of the port before."""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             try:
