@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
 
+from services.common.framesocket import MAX_SOCKET_PATH, frames_path
 from services.common.listening import bind_port
 from services.common.options import Configuration
 from services.common.problems import ConfigurationError, Problem
@@ -19,8 +20,6 @@ from services.common.tls import CertificateError, ClientCertificates, client_con
 FRONT_ENDS: Final = ("pop", "imap", "lmtp")
 LOOPBACK: Final = "127.0.0.1"
 EVERYWHERE: Final = frozenset({"", "*", "0.0.0.0", "::"})
-MAX_SOCKET_PATH: Final = 107
-"""Bytes that `sockaddr_un` has room for (Linux), without the end mark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +121,15 @@ def _needs(configuration: Configuration) -> Iterator[Problem]:
 
 
 def _socket_paths(configuration: Configuration) -> Iterator[Problem]:
-    paths = {"store.socket": configuration.store.socket, "lmtp.socket": configuration.lmtp.socket}
-    for option, path in paths.items():
-        if len(os.fsencode(path)) > MAX_SOCKET_PATH:
-            yield Problem(option, path, f"is too long for a Unix socket; allowed: {MAX_SOCKET_PATH} bytes")
+    # The store has a second socket, whose path is its first one's and an ending.
+    room = MAX_SOCKET_PATH - len(frames_path(""))
+    paths = (
+        ("store.socket", configuration.store.socket, room),
+        ("lmtp.socket", configuration.lmtp.socket, MAX_SOCKET_PATH),
+    )
+    for option, path, longest in paths:
+        if len(os.fsencode(path)) > longest:
+            yield Problem(option, path, f"is too long for a Unix socket; allowed: {longest} bytes")
 
 
 _CHECKS: Final[tuple[Callable[[Configuration], Iterator[Problem]], ...]] = (_conflicts, _pairs, _needs, _socket_paths)

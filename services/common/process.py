@@ -31,6 +31,7 @@ from services.common import telemetry
 from services.common.admin import AdminServer, Health
 from services.common.configuration import EXIT_CONFIGURATION, ConfigurationError
 from services.common.descriptors import raise_limit
+from services.common.heap import Heap
 from services.common.live import Live
 from services.common.options import Configuration
 from services.common.parent import end_with_parent
@@ -38,6 +39,8 @@ from services.common.prometheus import PrometheusObserver
 from services.common.reloading import Reloader
 
 LAG_SECONDS: Final = 0.5
+HEAP_SECONDS: Final = 5.0
+"""How often idle memory is looked for."""
 MARGIN_SECONDS: Final = 3.0
 """What an end may take beyond the drain window before it is forced."""
 WORKER: Final = "MAILKEEP_WORKER"
@@ -87,7 +90,8 @@ class Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, body, number)
         loop.add_signal_handler(signal.SIGHUP, self.reloader.wake)
-        self._tasks = [loop.create_task(self._watch_loop()), loop.create_task(self.reloader.run())]
+        watchers = (self._watch_loop(), self._watch_heap(), self.reloader.run())
+        self._tasks = [loop.create_task(watcher) for watcher in watchers]
         try:
             await body
         except asyncio.CancelledError:
@@ -135,6 +139,13 @@ class Process:
             due = time.monotonic() + LAG_SECONDS
             await asyncio.sleep(LAG_SECONDS)
             self.observer.loop_lag(max(0.0, time.monotonic() - due))
+
+    async def _watch_heap(self) -> None:
+        """Give back what a large message left, again and again."""
+        heap = Heap()
+        while heap.known:
+            await asyncio.sleep(HEAP_SECONDS)
+            await asyncio.to_thread(heap.give_back)
 
 
 def run(name: str, serve: Serve) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -15,8 +16,10 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
+from services.common.framesocket import MAX_SOCKET_PATH, frames_path
 from services.common.options import StoreOptions
 from services.common.storeclient.channel import MAX_MESSAGE, Options
+from services.store.framelane import FrameLane
 from services.store.mailstore import MailStore
 from services.store.processes import Processes
 from services.store.servicers.desk import CommandObserver, Desk, MaintenanceWork
@@ -31,7 +34,6 @@ CONNECTION_SECONDS: Final = 1_800
 """Age at which a connection over TCP is asked to go, so that callers find new replicas."""
 _GRACE_SECONDS: Final = 600
 """How long it may still be used; the long streams end by themselves in the first part of it."""
-_SOCKET_PATH_BYTES: Final = 107
 
 SERVER_OPTIONS: Final[Options] = [
     ("grpc.max_receive_message_length", MAX_MESSAGE),
@@ -117,6 +119,7 @@ class StoreServer:
             options=[*SERVER_OPTIONS, *(_TCP_OPTIONS if tcp else [])], maximum_concurrent_rpcs=MAX_CALLS
         )
         self._server.add_generic_rpc_handlers(tuple(service_handlers(self.desk)))
+        self._frames = FrameLane(self.desk, frames_path(listeners.socket))
         self._health = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self.port = 0
@@ -133,6 +136,7 @@ class StoreServer:
         if self._listeners.tcp is not None:
             self.port = self._open_tcp(self._listeners.tcp)
         await self._server.start()
+        await self._open_frames()
         serving = health_pb2.HealthCheckResponse.SERVING
         for name in ("", *(name.full_name for file, _ in TABLES for name in file.DESCRIPTOR.services_by_name.values())):
             await self._health.set(name, serving)
@@ -141,14 +145,15 @@ class StoreServer:
         """Take no new calls, finish those that run, cut what still runs after `seconds`."""
         await self._health.enter_graceful_shutdown()
         self.desk.draining.set()
-        await self._server.stop(seconds)
+        await asyncio.gather(self._server.stop(seconds), self._frames.stop(seconds))
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._listeners.socket)
 
     def _open_socket(self) -> None:
         path = self._listeners.socket
-        if len(os.fsencode(path)) > _SOCKET_PATH_BYTES:
-            raise ListenError(f"the path of the socket is longer than {_SOCKET_PATH_BYTES} bytes: {path}")
+        longest = MAX_SOCKET_PATH - len(frames_path(""))
+        if len(os.fsencode(path)) > longest:
+            raise ListenError(f"the path of the socket is longer than {longest} bytes: {path}")
         # Whoever holds the folder's lock is the only store: what is left here is of one that was killed.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
@@ -160,6 +165,12 @@ class StoreServer:
             raise ListenError(f"cannot listen on {path}") from error
         finally:
             os.umask(before)
+
+    async def _open_frames(self) -> None:
+        try:
+            await self._frames.start()
+        except OSError as error:
+            raise ListenError(f"cannot listen on {frames_path(self.socket)}: {error.strerror}") from error
 
     def _open_tcp(self, tcp: TcpListener) -> int:
         try:

@@ -16,6 +16,7 @@ from services.common.domain import AccountId, MailboxId, Quota
 from services.common.options import Configuration, StoreOptions
 from services.common.store import Store
 from services.common.storeclient import connect
+from services.common.storeclient.channel import target_of
 from services.store.backends import Database, Transaction
 from services.store.backends.memory import open_memory
 from services.store.embedded import EmbeddedStore
@@ -88,8 +89,21 @@ async def embedded(folder: Path) -> AsyncIterator[OpenStore]:
 
 
 @asynccontextmanager
+async def over_frames(_: Path) -> AsyncIterator[OpenStore]:
+    """In memory, behind a server and a client on the same machine."""
+    async with _served(frames=True) as opened:
+        yield opened
+
+
+@asynccontextmanager
 async def over_grpc(_: Path) -> AsyncIterator[OpenStore]:
-    """In memory, behind a server and a client."""
+    """In memory, behind a server and a client that use gRPC alone, as from another machine."""
+    async with _served(frames=False) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def _served(*, frames: bool) -> AsyncIterator[OpenStore]:
     folder = await asyncio.to_thread(tempfile.mkdtemp, prefix="mk")  # the path of a socket has 107 bytes
     configuration = Configuration(folder, store=OPTIONS)
     async with memory(Path(folder)) as opened:
@@ -97,7 +111,8 @@ async def over_grpc(_: Path) -> AsyncIterator[OpenStore]:
             opened.rules, NoMaintenance(), listeners_of(OPTIONS, folder), lambda: OPTIONS.maxmessagesize
         )
         await server.start()
-        client = connect(configuration, "admin")
+        target = target_of(configuration)
+        client = connect(configuration, "admin", target=target if frames else replace(target, frames=""))
         try:
             await client.wait_ready(10)
             yield replace(opened, store=client)
@@ -107,7 +122,7 @@ async def over_grpc(_: Path) -> AsyncIterator[OpenStore]:
             await asyncio.to_thread(shutil.rmtree, folder)
 
 
-BACKENDS: Final[dict[str, Opener]] = {"memory": memory, "sqlite": embedded, "grpc": over_grpc}
+BACKENDS: Final[dict[str, Opener]] = {"memory": memory, "sqlite": embedded, "frames": over_frames, "grpc": over_grpc}
 
 
 def request() -> str:

@@ -11,15 +11,27 @@ from typing import Final
 
 import grpc
 
+from services.common.framesocket import frames_path
 from services.common.options import Configuration
+
+UNIX: Final = "unix:"
+"""How the address of a Unix socket begins."""
 
 ROLE_KEY: Final = "mailkeep-role"
 """Metadata: the caller's role; believed only on the Unix socket, over TCP the certificate says it."""
 PROCESS_KEY: Final = "mailkeep-process"
 """Metadata: the caller's process, whose end frees its sessions and maildrop locks."""
 
+CONTRACT_KEY: Final = "mailkeep-contract"
+"""Metadata: the contract that the caller speaks."""
+
 GREETING_KEY: Final = "mailkeep-store"
-"""Initial metadata of the store's long streams: the stream is open and its caller is let in."""
+"""Initial metadata of the store's long streams: the stream is open, its caller is let in; the value is CONTRACT."""
+
+CONTRACT: Final = "1"
+"""Which contract is spoken. It grows when an old caller and a new store, or the other way round, cannot work together;
+they then refuse one another, instead of misunderstanding.
+"""
 
 MAX_MESSAGE: Final = 64 << 20
 """Largest gRPC message in either direction. Frames and chunks are about 1 MiB; only a list of UIDs of a mailbox with
@@ -52,20 +64,24 @@ CHANNEL_OPTIONS: Final[Options] = [
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the store is; the three files are set for TCP (mutual TLS) and empty for a Unix socket."""
+    """Where the store is; the three files are set for TCP (mutual TLS) and empty for a Unix socket.
+
+    `frames` is the path of its socket for frames without gRPC, where it is on this machine.
+    """
 
     address: str
     cafile: str = ""
     certfile: str = ""
     keyfile: str = ""
+    frames: str = ""
 
 
 def target_of(configuration: Configuration) -> Target:
     """Where `store.target` says, by default the Unix socket of this machine."""
     options = configuration.store
-    address = options.target or f"unix:{Path(configuration.data, options.socket).absolute()}"
-    if address.startswith("unix:"):
-        return Target(address)
+    address = options.target or f"{UNIX}{Path(configuration.data, options.socket).absolute()}"
+    if address.startswith(UNIX):
+        return Target(address, frames=frames_path(address.removeprefix(UNIX)))
     files = (options.cafile, options.clientcertfile, options.clientkeyfile)
     cafile, certfile, keyfile = (str(Path(configuration.data, name)) if name else "" for name in files)
     return Target(address, cafile, certfile, keyfile)
@@ -73,7 +89,7 @@ def target_of(configuration: Configuration) -> Target:
 
 def open_channel(target: Target) -> grpc.aio.Channel:
     """A channel; it connects at the first call. Raises OSError where a certificate file cannot be read."""
-    if target.address.startswith("unix:"):
+    if target.address.startswith(UNIX):
         # The name is checked by nobody on a socket of this machine; a path must not end up in it.
         options = [*CHANNEL_OPTIONS, ("grpc.default_authority", "localhost")]
         return grpc.aio.insecure_channel(target.address, options=options)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 from collections.abc import Awaitable, Callable
 from time import perf_counter
@@ -21,12 +22,14 @@ import grpc
 from google.protobuf.message import Message
 
 from services.common.errors import Reason, StoreError
-from services.common.storeclient.channel import GREETING_KEY, Target, open_channel, stamp_of
-from services.common.storeclient.exchange import Exchange, Stream, StreamLostError, open_stream
+from services.common.storeclient.channel import CONTRACT, Target, open_channel, stamp_of
+from services.common.storeclient.exchange import Exchange, StreamLostError
 from services.common.storeclient.standing import FIRST_DELAY, LONGEST_DELAY, keep_stream
 from services.common.storeclient.status import error_of_call
+from services.common.storeclient.streams import GrpcStream, SocketStream, Stream
 
 T = TypeVar("T")
+_log = logging.getLogger(__name__)
 Metadata = tuple[tuple[str, str], ...]
 
 _CONNECT_SECONDS: Final = 10.0
@@ -85,6 +88,7 @@ class Lane:
         self._open_stream = open_stream
         self._up = asyncio.Event()
         self._closed = False
+        self._foreign = ""
         self.exchange: Exchange | None = None
         """The stream that calls go over now; None while there is none."""
 
@@ -110,19 +114,28 @@ class Lane:
         stream = self._open_stream()
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                greeting = await stream.initial_metadata()
-            if GREETING_KEY not in dict(greeting):
+                contract = await stream.greeting()
+            if not self._understood(contract):
                 return False
             self.exchange = Exchange(stream)
             self._up.set()
             await self.exchange.run()
-        except (TimeoutError, grpc.aio.AioRpcError):
+        except TimeoutError:
             return False
         finally:
             self.exchange = None
             self._up.clear()
             stream.cancel()
         return True
+
+    def _understood(self, contract: str) -> bool:
+        """Whether the store speaks our contract; another one is told once."""
+        if contract not in ("", CONTRACT, self._foreign):
+            self._foreign = contract
+            _log.error(
+                "the store speaks contract %.20s and this process %s: install the same version", contract, CONTRACT
+            )
+        return contract == CONTRACT
 
 
 class Connection:
@@ -163,7 +176,9 @@ class Connection:
         task.add_done_callback(self._retired.discard)
 
     def _open_stream(self) -> Stream:
-        return open_stream(self.channel, self.metadata)
+        if self._target.frames:
+            return SocketStream(self._target.frames, self.metadata)
+        return GrpcStream(self.channel, self.metadata)
 
     @property
     def ready(self) -> bool:

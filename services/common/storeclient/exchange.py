@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
 from typing import Any, Final
 
-import grpc
 from google.protobuf.message import Message
 
 from mailproto.store.v1 import exchange_pb2
@@ -19,6 +17,7 @@ from services.common.errors import Reason, StoreError
 from services.common.storeclient import frames
 from services.common.storeclient.channel import MAX_MESSAGE
 from services.common.storeclient.status import error_of
+from services.common.storeclient.streams import Stream
 
 FRAME_BYTES: Final = 1 << 20
 """A frame takes no further call once it is this large."""
@@ -27,17 +26,6 @@ WINDOW: Final = 1_000
 MAX_WAITING: Final = 20_000
 MAX_REQUEST: Final = MAX_MESSAGE - FRAME_BYTES
 _SWEEP_SECONDS: Final = 0.25
-
-METHOD: Final = "/mailproto.store.v1.ExchangeService/Exchange"
-Stream = grpc.aio.StreamStreamCall[bytes, exchange_pb2.ExchangeResponse]
-
-
-def open_stream(channel: grpc.aio.Channel, metadata: Sequence[tuple[str, str]]) -> Stream:
-    """Call Exchange; requests are octets, see `frames`."""
-    method: grpc.aio.StreamStreamMultiCallable[bytes, exchange_pb2.ExchangeResponse] = channel.stream_stream(
-        METHOD, request_serializer=None, response_deserializer=exchange_pb2.ExchangeResponse.FromString
-    )
-    return method(metadata=metadata)
 
 
 class StreamLostError(StoreError):
@@ -110,8 +98,6 @@ class Exchange:
         writer = asyncio.create_task(self._write())
         try:
             await self._read()
-        except grpc.aio.AioRpcError:
-            pass  # the same as an end: whoever waits is told below
         finally:
             writer.cancel()
             self._stream.cancel()
@@ -154,7 +140,7 @@ class Exchange:
     async def _read(self) -> None:
         while True:
             frame = await self._stream.read()
-            if not isinstance(frame, exchange_pb2.ExchangeResponse):
+            if frame is None:
                 return
             for answer in frame.answers:
                 self._take(answer)

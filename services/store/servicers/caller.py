@@ -33,10 +33,18 @@ class Caller:
 def caller_of(context: ServicerContext) -> Caller:
     """The caller of a call. Raises INVALID_ARGUMENT where its process has no usable name."""
     metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+    return _caller(_role(context, metadata), metadata)
+
+
+def local_caller(metadata: Mapping[str, str]) -> Caller:
+    """The caller over the Unix socket for frames, by what it says of itself. Raises INVALID_ARGUMENT."""
+    return _caller(metadata.get(ROLE_KEY, ""), metadata)
+
+
+def _caller(role: str, metadata: Mapping[str, str]) -> Caller:
     process = metadata.get(PROCESS_KEY, "")
     if len(process) > MAX_PROCESS:
         raise StoreError(Reason.INVALID_ARGUMENT)
-    role = _role(context, metadata)
     # A process's name is worth no more than the role that vouches for it.
     return Caller(role, f"{role}/{process}" if process else "", ROLES.get(role, frozenset()))
 

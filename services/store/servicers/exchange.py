@@ -243,4 +243,5 @@ async def _receive(link: Frames, calls: _Calls) -> None:
         await calls.free()
 
 
-HANDLERS: Final[Handlers] = {"Exchange": exchange}
+METHOD: Final = "Exchange"
+HANDLERS: Final[Handlers] = {METHOD: exchange}

@@ -23,7 +23,7 @@ from mailproto.store.v1 import (
     messages_pb2,
     sessions_pb2,
 )
-from services.common.storeclient.channel import GREETING_KEY
+from services.common.storeclient.channel import CONTRACT, GREETING_KEY
 from services.store.servicers import (
     accounts,
     bodies,
@@ -135,7 +135,7 @@ def _many_requests(desk: Desk, name: str, handler: Any) -> Handler:
 def _both_ways(desk: Desk, name: str, handler: Any) -> Handler:
     async def behave(_: AsyncIterator[Any], context: ServicerContext) -> None:
         async with _served(desk, name, context) as caller:
-            await context.send_initial_metadata(((GREETING_KEY, "1"),))
+            await context.send_initial_metadata(((GREETING_KEY, CONTRACT),))
             await handler(desk, _Link[Any, Any](context), caller)
 
     return behave

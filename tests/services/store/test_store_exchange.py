@@ -13,8 +13,9 @@ from mailproto.store.v1 import accounts_pb2, accounts_pb2_grpc, exchange_pb2, ma
 from services.common.domain import AccountId, Column, MailboxId, MailboxStatus
 from services.common.errors import Reason, StoreError
 from services.common.storeclient import connection, exchange
-from services.common.storeclient.channel import metadata_of, open_channel, target_of
+from services.common.storeclient.channel import CONTRACT, metadata_of, open_channel, target_of
 from services.common.storeclient.status import error_of, error_of_call
+from services.common.storeclient.streams import GrpcStream, SocketStream, Stream
 from services.store.roles import ROLES
 from services.store.servicers import exchange as serving
 from services.store.servicers.caller import Caller
@@ -207,9 +208,8 @@ async def test_streamed_replies_come_whole_over_frames(store: StoreFixture, monk
 class _Stream:
     """An Exchange stream by hand."""
 
-    def __init__(self, store: StoreFixture, role: str) -> None:
-        self.channel = open_channel(target_of(store.configuration))
-        self.stream = exchange.open_stream(self.channel, metadata_of(role, "test"))
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
 
     async def ask(self, *calls: exchange_pb2.Call) -> dict[int, exchange_pb2.Answer]:
         """Send one frame; the answers by their ids."""
@@ -217,18 +217,21 @@ class _Stream:
         answers: dict[int, exchange_pb2.Answer] = {}
         while len(answers) < len(calls):
             frame = await self.stream.read()
-            assert isinstance(frame, exchange_pb2.ExchangeResponse)
+            assert frame is not None
             answers.update((answer.id, answer) for answer in frame.answers)
         return answers
 
 
-@pytest.fixture
-async def pop(store: StoreFixture) -> AsyncIterator[_Stream]:
-    """A stream of the role pop."""
-    stream = _Stream(store, "pop")
-    yield stream
-    stream.stream.cancel()
-    await stream.channel.close()
+@pytest.fixture(params=["grpc", "socket"])
+async def pop(store: StoreFixture, request: pytest.FixtureRequest) -> AsyncIterator[_Stream]:
+    """A stream of the role pop, over either carrier."""
+    target, metadata = target_of(store.configuration), metadata_of("pop", "test")
+    channel = open_channel(target)
+    stream = GrpcStream(channel, metadata) if request.param == "grpc" else SocketStream(target.frames, metadata)
+    assert await stream.greeting() == CONTRACT
+    yield _Stream(stream)
+    stream.cancel()
+    await channel.close()
 
 
 def _call(number: int, timeout_ms: int = 5_000) -> exchange_pb2.Call:
