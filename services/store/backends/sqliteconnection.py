@@ -100,8 +100,8 @@ class SqliteTransaction:
 
 
 def run_rule(job: Job, transaction: SqliteTransaction) -> None:
-    """Run a job's rule to its end in this thread and note what came of it."""
-    job.ran = True
+    """Run a job's rule to its end in this thread and note what came of it, this time."""
+    job.ran, job.error = True, None
     try:
         job.result = _drive(job.rule, transaction)
     except apsw.Error as error:

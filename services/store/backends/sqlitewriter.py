@@ -25,10 +25,16 @@ class _GroupLostError(Exception):
         self.cause = cause
 
 
-class GroupCommit:
-    """Takes what is queued, runs each rule under a savepoint of one transaction, and commits them together.
+class _HalfDoneError(Exception):
+    """A rule failed after it had written, in a group without savepoints."""
 
-    A rule that fails is undone alone. Nothing is answered before the commit is on the disk.
+
+class GroupCommit:
+    """Takes what is queued, runs the rules in one transaction, and commits them together.
+
+    A rule that fails is undone alone. Most fail before they write, so a group begins without savepoints, which would
+    cost two statements a rule; where one fails later, all of it is rolled back and run again, each rule under its own.
+    Nothing is answered before the commit is on the disk.
     """
 
     def __init__(
@@ -54,7 +60,13 @@ class GroupCommit:
         try:
             self._settle()
             self._transaction.control("BEGIN IMMEDIATE")
-            self._run_rules(waiting, done)
+            try:
+                self._run_rules(waiting, done, self._attempt)
+            except _HalfDoneError:
+                self._transaction.control("ROLLBACK")
+                self._transaction.control("BEGIN IMMEDIATE")
+                done.clear()
+                self._run_rules(waiting, done, self._attempt_with_savepoint)
             self._commit()
         except Exception as error:  # whatever it is: nobody may wait in vain, and the thread must go on
             done = done or waiting[:GROUP_RULES]
@@ -62,28 +74,38 @@ class GroupCommit:
         self._outcomes.post(done)
         return waiting[len(done) :]
 
-    def _run_rules(self, waiting: list[Job], done: list[Job]) -> None:
+    def _run_rules(self, waiting: list[Job], done: list[Job], attempt: Callable[[Job], None]) -> None:
         deadline = time.monotonic() + GROUP_SECONDS
         for job in waiting:
             done.append(job)
             if not job.future.cancelled():
-                self._attempt(job)
+                attempt(job)
             if len(done) >= GROUP_RULES or time.monotonic() > deadline:
                 return
 
     def _attempt(self, job: Job) -> None:
-        transaction = self._transaction
-        transaction.control("SAVEPOINT rule")
+        """Run a rule. Raises _HalfDoneError where it failed and has written."""
+        written = self._connection.total_changes()
+        self._run(job)
+        if job.error is not None and self._connection.total_changes() != written:
+            raise _HalfDoneError
+
+    def _attempt_with_savepoint(self, job: Job) -> None:
+        """Run a rule, and undo it where it fails."""
+        self._transaction.control("SAVEPOINT rule")
+        self._run(job)
+        if job.error is not None:
+            self._transaction.control("ROLLBACK TO rule")
+        self._transaction.control("RELEASE rule")
+
+    def _run(self, job: Job) -> None:
         if job.reads:
             self._connection.pragma("query_only", 1)
-        run_rule(job, transaction)
+        run_rule(job, self._transaction)
         if job.reads:
             self._connection.pragma("query_only", 0)
-        if not transaction.open:
+        if not self._transaction.open:
             raise _GroupLostError(job.error)
-        if job.error is not None:
-            transaction.control("ROLLBACK TO rule")
-        transaction.control("RELEASE rule")
 
     def _commit(self) -> None:
         try:

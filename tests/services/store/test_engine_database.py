@@ -84,6 +84,42 @@ async def test_a_rule_that_raises_is_rolled_back_alone(database: SqliteDatabase)
     assert await database.read(keys) == {"before", "after"}
 
 
+async def test_a_group_that_is_run_again_tells_of_each_commit_once(database: SqliteDatabase) -> None:
+    runs: list[str] = []
+    told: list[str] = []
+
+    async def count(tx: Transaction, key: str) -> str:
+        runs.append(key)
+        return await put(tx, key)
+
+    async def bad(tx: Transaction) -> str:
+        await count(tx, "bad")
+        raise LookupError("no")
+
+    results = await asyncio.gather(
+        database.write(lambda tx: count(tx, "one"), committed=told.append),
+        database.write(bad, committed=told.append),
+        database.write(lambda tx: count(tx, "two"), committed=told.append),
+        return_exceptions=True,
+    )
+    assert runs == ["one", "bad", "one", "bad", "two"]
+    assert (results[0], results[2]) == ("one", "two")
+    assert told == ["one", "two"]
+    assert await database.read(keys) == {"one", "two"}
+
+
+async def test_a_rule_that_fails_before_it_writes_costs_no_second_run(database: SqliteDatabase) -> None:
+    runs: list[str] = []
+
+    async def bad(tx: Transaction) -> str:
+        runs.append("bad")
+        raise LookupError("no")
+
+    await asyncio.gather(database.write(lambda tx: put(tx, "one")), database.write(bad), return_exceptions=True)
+    assert runs == ["bad"]
+    assert await database.read(keys) == {"one"}
+
+
 async def test_a_rule_may_await_its_transaction_only(database: SqliteDatabase) -> None:
     async def sleepy(tx: Transaction) -> str:
         await put(tx, "sleepy")
