@@ -37,7 +37,7 @@ def admin_address(known: Configuration, service: str, number: int = 0) -> tuple[
     options = getattr(known, service)
     if not options.adminport:
         return None
-    host = LOOPBACK if options.listen in EVERYWHERE else options.listen
+    host = LOOPBACK if options.adminlisten in EVERYWHERE else options.adminlisten
     return host, options.adminport + number
 
 

@@ -56,12 +56,14 @@ def listening(configuration: Configuration, services: Collection[str] = (*FRONT_
             found.append(Port(f"{name}.sslport", options.listen, options.sslport, shared))
         if options.adminport:
             workers = range(options.numprocesses)
-            found.extend(Port(f"{name}.adminport", options.listen, options.adminport + worker) for worker in workers)
+            found.extend(
+                Port(f"{name}.adminport", options.adminlisten, options.adminport + worker) for worker in workers
+            )
     store = configuration.store
     if "store" in services and store.listen:
         found.append(Port("store.port", store.listen, store.port))
     if "store" in services and store.adminport:
-        found.append(Port("store.adminport", store.listen or LOOPBACK, store.adminport))
+        found.append(Port("store.adminport", store.adminlisten, store.adminport))
     return found
 
 

@@ -56,12 +56,22 @@ def admin_port(default: int) -> Any:
     return option(default, "Port of /healthz, /readyz and /metrics; 0 opens none.", low=0, high=65535, port=True)
 
 
+def admin_listen() -> Any:
+    """The address of these pages: what they tell is for those who run the service, not for its clients."""
+    return option(
+        "127.0.0.1",
+        "Address that the admin port listens on; * where another machine (a kubelet, Prometheus) asks it.",
+        syntax="address",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceOptions:
     """Options that each front end has."""
 
     enable: bool = option(True, "Whether the service is started.")
-    listen: str = option("127.0.0.1", "Address that the service and its admin port listen on.", syntax="address")
+    listen: str = option("127.0.0.1", "Address that the service listens on.", syntax="address")
+    adminlisten: str = admin_listen()
     maxthreads: int = option(
         250, "Commands that run at once in one process; waiting clients hold none.", low=1, high=100_000, live=True
     )
@@ -194,6 +204,7 @@ class StoreOptions:
     listen: str = option("", "Address for calls over TCP (always mutual TLS); empty opens none.", syntax="address")
     port: int = listening_port(7643, "TCP port of the store, where store.listen is set.")
     adminport: int = admin_port(9643)
+    adminlisten: str = admin_listen()
     target: str = option(
         "", "Where the front ends find the store: host:port, or unix:PATH; empty is store.socket.", syntax="target"
     )

@@ -112,7 +112,7 @@ class Process:
         port = self.options.adminport
         if not port:
             return
-        host = self.options.listen or "127.0.0.1"
+        host = self.options.adminlisten
         try:
             await self._admin.start(host, port + self.worker)
         except OSError as error:

@@ -132,6 +132,8 @@ def test_a_floor_may_be_raised_and_never_lowered(tmp_path: Path, name: str) -> N
         ("imap: {adminport: 9110}", "pop.adminport, imap.adminport"),
         ("pop: {numprocesses: 40}", "pop.adminport, imap.adminport"),
         ("imap: {port: 9110, listen: 0.0.0.0}", "pop.adminport, imap.port"),
+        ("imap: {port: 9110, listen: 192.0.2.1}\npop: {adminlisten: '*'}", "pop.adminport, imap.port"),
+        ("store: {adminlisten: 300.0.0.1}", "store.adminlisten"),
         (f"lmtp: {{socket: {'x' * 120}}}", "lmtp.socket"),
         ("[]", "configuration file"),
         ("imap: {port: 1, port: 2}", "imap.port"),

@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +68,7 @@ class Service:
 
 def eventually(check: Callable[[], object]) -> None:
     """Wait until it holds."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 40
     while not check():
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.02)
@@ -84,8 +85,9 @@ def command() -> list[str]:
     return ["sh", "-c", 'ulimit -Sn 1024; exec "$@"', "sh", sys.executable, "-m", "tests.support.lineservice"]
 
 
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
+@contextmanager
+def started(tmp_path: Path, **more: str) -> Iterator[Service]:
+    """The process with these variables beside its ports."""
     port, admin = free_ports(2)
     file, log = tmp_path / "mailkeep.yaml", tmp_path / "log"
     file.write_text("log: {format: json}\n")
@@ -94,14 +96,31 @@ def service(tmp_path: Path) -> Iterator[Service]:
         MAILKEEP_IMAP_PORT=str(port),
         MAILKEEP_IMAP_ADMINPORT=str(admin),
         MAILKEEP_IMAP_DRAINSECONDS="2",
+        **more,
     )
     with log.open("wb") as stderr:
         process = subprocess.Popen(command(), cwd=ROOT, env=env, stderr=stderr)
     running = Service(process, file, log, port, admin)
-    eventually(lambda: b'"started"' in log.read_bytes())
-    yield running
-    process.kill()
-    process.wait()
+    try:
+        eventually(lambda: b'"started"' in log.read_bytes())
+        yield running
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    with started(tmp_path) as running:
+        yield running
+
+
+def test_the_admin_port_has_an_address_of_its_own(tmp_path: Path) -> None:
+    with started(tmp_path, MAILKEEP_IMAP_LISTEN="127.0.0.2", MAILKEEP_IMAP_ADMINLISTEN="127.0.0.3") as running:
+        socket.create_connection(("127.0.0.2", running.port), timeout=10).close()
+        socket.create_connection(("127.0.0.3", running.admin), timeout=10).close()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.2", running.admin), timeout=10)
 
 
 def test_a_changed_file_is_taken_up_without_dropping_anybody(service: Service) -> None:
