@@ -123,7 +123,11 @@ class _Service:
         self._client.sessions.attach(self._runtime.registry)
         process.reloader.refresh.append(lambda value: self._tls.load(value.tls))
         process.configuration.subscribe(self._client.reconfigure)
-        process.health.checks.update(store=lambda: self._client.ready, directory=lambda: self._directory.ready)
+        process.health.checks.update(
+            store=lambda: self._client.ready,
+            contract=lambda: self._client.understood,
+            directory=lambda: self._directory.ready,
+        )
         self._watch_slots()
         try:
             await self._listen()

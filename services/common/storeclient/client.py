@@ -76,6 +76,11 @@ class StoreClient:
         """Whether the store answers now."""
         return self._connection.ready
 
+    @property
+    def understood(self) -> bool:
+        """Whether the store is of a version that this process can speak to."""
+        return self._connection.understood
+
     async def wait_ready(self, seconds: float) -> None:
         """Wait for the store. Raises UNAVAILABLE."""
         await self._connection.wait_ready(seconds)

@@ -88,7 +88,8 @@ class Lane:
         self._open_stream = open_stream
         self._up = asyncio.Event()
         self._closed = False
-        self._foreign = ""
+        self.foreign = ""
+        """The contract of a store that was asked last and cannot be understood."""
         self.exchange: Exchange | None = None
         """The stream that calls go over now; None while there is none."""
 
@@ -130,11 +131,12 @@ class Lane:
 
     def _understood(self, contract: str) -> bool:
         """Whether the store speaks our contract; another one is told once."""
-        if contract not in ("", CONTRACT, self._foreign):
-            self._foreign = contract
+        if contract not in ("", CONTRACT, self.foreign):
             _log.error(
                 "the store speaks contract %.20s and this process %s: install the same version", contract, CONTRACT
             )
+        if contract:
+            self.foreign = "" if contract == CONTRACT else contract
         return contract == CONTRACT
 
 
@@ -184,6 +186,11 @@ class Connection:
     def ready(self) -> bool:
         """Whether calls are answered now."""
         return self._point.exchange is not None and self._bulk.exchange is not None
+
+    @property
+    def understood(self) -> bool:
+        """Whether the store speaks our contract, as far as it was ever there."""
+        return not (self._point.foreign or self._bulk.foreign)
 
     async def wait_ready(self, seconds: float) -> None:
         """Raises UNAVAILABLE where the store is not there in time."""

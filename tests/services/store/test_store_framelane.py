@@ -83,14 +83,25 @@ async def test_anybody_else_is_told_nothing(store: StoreFixture, octets: bytes) 
 async def test_a_caller_of_another_contract_is_told_ours_and_goes(
     store: StoreFixture, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    def told() -> int:
+        return sum("contract 9" in record.getMessage() for record in caplog.records)
+
     monkeypatch.setattr(framelane, "CONTRACT", "9")
     client = connect(store.configuration, "imap")
-    with caplog.at_level(logging.ERROR), pytest.raises(StoreError):
-        await client.wait_ready(0.5)
-    assert not client.ready
+    assert client.understood, "nobody was asked yet"
+    with caplog.at_level(logging.ERROR):
+        async with asyncio.timeout(20):
+            while told() < 2:
+                await asyncio.sleep(0.01)
+        with pytest.raises(StoreError):
+            await client.wait_ready(0.5)
+        assert not client.ready
+        assert not client.understood
+        assert told() == 2, "once for each of its streams, however often it tries"
+        monkeypatch.undo()
+        await client.wait_ready(20)
+        assert client.understood
     await client.close()
-    told = [record for record in caplog.records if "contract 9" in record.getMessage()]
-    assert len(told) == 2, "once for each of its streams, however often it tries"
 
 
 async def test_who_says_nothing_is_not_waited_for(store: StoreFixture, monkeypatch: pytest.MonkeyPatch) -> None:
