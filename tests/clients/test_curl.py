@@ -15,7 +15,7 @@ pytestmark = pytest.mark.clients
 def curl(*words: str) -> bytes:
     return subprocess.run(
         ["curl", "--silent", "--show-error", "--max-time", "20", "--user", f"{USER}:{PASSWORD}", *words],
-        capture_output=True, check=True, timeout=30,
+        capture_output=True, check=True, timeout=100,
     ).stdout  # fmt: skip
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.running import OTHER, PASSWORD, USER, RunningServices, free_ports
 
-pytestmark = [pytest.mark.clients, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(240)]
 
 
 def subjects(services: RunningServices, user: str, mailbox: str = "INBOX") -> list[bytes]:
@@ -35,7 +35,7 @@ def swaks(*words: str, recipients: str, subject: str = "test") -> subprocess.Com
     common = ("--server", "127.0.0.1", "--ehlo", "localhost", "--from", "sender@example.org", "--body", "hello")
     return subprocess.run(
         ["swaks", *common, "--to", recipients, "--header", f"Subject: {subject}", *words],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def postfix(services: RunningServices) -> Iterator[int]:
     )
     assert started.returncode == 0, started.stderr + (base / "maillog").read_bytes()
     yield port
-    subprocess.run(["postfix", "-c", str(configuration), "abort"], check=False, capture_output=True, timeout=30)
+    subprocess.run(["postfix", "-c", str(configuration), "abort"], check=False, capture_output=True, timeout=100)
     shutil.rmtree(base)
 
 
@@ -131,7 +131,7 @@ def test_postfix_delivers(services: RunningServices, postfix: int) -> None:
     recipients = f"{USER},{USER.replace('@', '+Junk@')}"
     done = swaks("--port", str(postfix), recipients=recipients, subject="through postfix")
     assert done.returncode == 0, done.stdout
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         if all(b"Subject: through postfix" in subjects(services, USER, box) for box in ("INBOX", "Junk")):
             return

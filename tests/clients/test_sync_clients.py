@@ -15,13 +15,13 @@ import pytest
 from tests.clients.conftest import Deliver
 from tests.support.running import PASSWORD, USER, RunningServices
 
-pytestmark = [pytest.mark.clients, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(240)]
 
 
 def run(*words: str, home: Path, expect: tuple[int, ...] = (0,)) -> str:
     done = subprocess.run(
         words, env={**os.environ, "HOME": str(home), "LC_ALL": "C.UTF-8"}, cwd=home,
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode in expect, done.stdout + done.stderr
     return done.stdout + done.stderr
@@ -217,7 +217,7 @@ def interact(words: list[str], home: Path, target: Path) -> None:
     os.close(secondary)
     os.set_blocking(primary, False)
     screen = b""
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 100
     while process.poll() is None and time.monotonic() < deadline:
         try:
             screen += os.read(primary, 65536)

@@ -18,7 +18,7 @@ from tests.support.peers import Peer, deliver, imap, lmtp, pop
 from tests.support.processes import CONTENT, Processes, processes
 from tests.support.running import OTHER, USER, free_ports
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 SMALL = b"Subject: small %d\r\n\r\n" + CONTENT
 LARGE = b"Subject: large\r\n\r\n" + CONTENT + b" to be damaged\r\n" + (b"z" * 78 + b"\r\n") * 40_000
 MARKED = b"Subject: marked\r\n\r\n" + CONTENT + b" to be damaged"

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.peers import Peer, envelope, imap, lmtp, peer, pop
-from tests.support.processes import CONTENT, Processes, processes
+from tests.support.processes import CONTENT, Processes, eventually, processes
 from tests.support.running import OTHER
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 WINDOW = 4.0
-LATE = 1.5
+LATE = 10.0
 """What an end may take beyond the window, on a machine with other work."""
 BODY = b"Subject: large\r\n\r\n" + CONTENT + b"\r\n" + (b"z" * 78 + b"\r\n") * 50_000
 
@@ -63,8 +63,7 @@ async def test_idle_clients_are_let_go_one_by_one(running: Processes) -> None:
         started = time.monotonic()
         running.send("imap", signal.SIGTERM)
         leaving = [asyncio.create_task(bye(client)) for client in clients]
-        await asyncio.sleep(0.3)
-        assert running.page("imap", "/readyz") == (503, "draining: not ready\n")
+        await asyncio.to_thread(eventually, lambda: running.page("imap", "/readyz") == (503, "draining: not ready\n"))
         assert running.page("imap", "/healthz")[0] == 200
         assert await refused(port)
         said = sorted(await asyncio.gather(*leaving))
@@ -142,7 +141,7 @@ async def test_the_store_ends_in_time_with_front_ends_attached(running: Processe
         started = time.monotonic()
         running.send("store", signal.SIGTERM)
         assert await ended(running, "store", started) < WINDOW + LATE
-        assert running.page("imap", "/readyz")[0] == 503
+        await asyncio.to_thread(eventually, lambda: running.page("imap", "/readyz")[0] == 503)
         await asyncio.to_thread(running.start, "store")
         await asyncio.to_thread(running.await_ready, "imap")
         await mail.send(b"DONE\r\n")

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.running import PASSWORD, USER, RunningServices, running
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 MESSAGE = b"Subject: filler\r\n\r\n" + b"x" * 70 + b"\r\n" + (b"y" * 76 + b"\r\n") * 6000
 TINY = b"Subject: tiny\r\n\r\nsmall\r\n"
 

@@ -13,11 +13,13 @@ from tests.support.peers import Peer, imap, lmtp, peer, pop, pop_login
 from tests.support.processes import CONTENT, Processes, eventually, processes
 from tests.support.running import OTHER, PASSWORD, USER
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 SESSIONS = 6
 PER_USER = 2
 PER_ADDRESS = 4
 ELSEWHERE = "127.0.0.2"
+DELAY = 6
+"""Seconds in which a login and a command of somebody else are done on the slowest machine."""
 OPTIONS = {"MAXSESSIONS": SESSIONS, "MAXSESSIONSPERUSER": PER_USER, "MAXSESSIONSPERADDRESS": PER_ADDRESS}
 FULL = {"imap": b"* BYE [LIMIT]", "pop": b"-ERR [SYS/TEMP]", "lmtp": b"421 4.7.0"}
 WELCOME = {"imap": b"* OK", "pop": b"+OK", "lmtp": b"220"}
@@ -28,7 +30,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     data = tmp_path_factory.mktemp("limits")
     write_self_signed(data / "cert.pem", data / "key.pem")
     options = {f"{name}_{option}": str(value) for name in ("IMAP", "POP", "LMTP") for option, value in OPTIONS.items()}
-    options |= {"IMAP_MAXTHREADS": "2", "POP_MAXTHREADS": "2", "IMAP_LOGINTIMEOUT": "5", "POP_LOGINTIMEOUT": "5"}
+    options |= {"IMAP_MAXTHREADS": "2", "POP_MAXTHREADS": "2", "IMAP_LOGINTIMEOUT": "8", "POP_LOGINTIMEOUT": "8"}
+    options |= {"DIRECTORY_FAILDELAY": str(DELAY)}
     with processes(data, TLS_CERTFILE="cert.pem", TLS_KEYFILE="key.pem", **options) as made:
         yield made
 
@@ -96,11 +99,10 @@ async def test_failed_logins_wait_and_hold_nobody_up(running: Processes) -> None
 
     failing = [asyncio.create_task(fail()) for _ in range(PER_ADDRESS - 1)]
     await asyncio.sleep(0.5)
-    started = loop.time()
     async with imap(port) as client:
         await client.done(b"STATUS INBOX (MESSAGES)")
-    assert loop.time() - started < 1.5
-    assert min(await asyncio.gather(*failing)) >= 2.0
+        assert not any(task.done() for task in failing)
+    assert min(await asyncio.gather(*failing)) >= DELAY / 2
 
 
 async def test_a_client_that_does_not_log_in_has_to_go(running: Processes) -> None:
@@ -108,7 +110,7 @@ async def test_a_client_that_does_not_log_in_has_to_go(running: Processes) -> No
         for client in (mail, drop):
             await client.line()
             await client.send(b"a NO", b"OP\r\n")
-        said = await asyncio.gather(mail.rest(12), drop.rest(12))
+        said = await asyncio.gather(mail.rest(), drop.rest())
         assert b"* BYE" in said[0]
 
 
@@ -124,7 +126,7 @@ async def test_handshakes_that_never_end(running: Processes) -> None:
                 await other.done(b"NOOP")
             await client.send(b"\x16\x03\x01\xff\xff" + b"\0" * 1000)
             with suppress(ConnectionError):
-                await client.rest(10)
+                await client.rest()
         assert running.memory("imap") - before < 24 << 20
         assert running.metric("imap", 'mailkeep_sessions{service="imap"}') <= 1
     finally:

@@ -18,7 +18,7 @@ from services.common.tls import write_self_signed
 from tests.support.peers import imap, lmtp, peer, pop
 from tests.support.processes import ALL, Processes, eventually, processes
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 FRONT_ENDS = ("imap", "pop", "lmtp")
 RELOADED = 'mailkeep_config_reloads_total{result="%s"}'
 
@@ -96,10 +96,14 @@ async def test_the_log_level_changes_what_is_written(running: Processes, data: P
     running.send("imap", signal.SIGHUP)
     await until(lambda: "log.level" in last(running, "imap", "configuration read").get("changed", ""))
     await until(lambda: running.metric("imap", "mailkeep_config_last_reload_successful") == 1)
-    before = len(running.events("imap"))
-    async with imap(running.services.imap):
-        pass
-    assert len(running.events("imap")) == before
+    # What was under way when the level changed may still be written.
+    for _ in range(20):
+        before = len(running.events("imap"))
+        async with imap(running.services.imap):
+            pass
+        if len(running.events("imap")) == before:
+            return
+    raise AssertionError(running.events("imap")[before:])
 
 
 def fingerprint(der: bytes | None) -> str:

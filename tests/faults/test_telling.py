@@ -14,7 +14,7 @@ from tests.support.peers import deliver, imap, lmtp, peer, pop
 from tests.support.processes import ALL, CONTENT, SECRETS, Processes, eventually, processes
 from tests.support.running import PASSWORD, USER
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 MESSAGE = b"Subject: %b\r\nFrom: a@example.org\r\n\r\n%b" % (CONTENT, CONTENT)
 COMMANDS = {
     "imap": {("LOGIN", "ok"), ("LOGIN", "no"), ("AUTHENTICATE", "ok"), ("FETCH", "ok"), ("STATUS", "no")},

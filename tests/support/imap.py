@@ -208,7 +208,7 @@ class Client:
         self.writer = writer
         self._number = 0
 
-    async def line(self, seconds: float = 5.0) -> bytes:
+    async def line(self, seconds: float = 30.0) -> bytes:
         """The next response with its literals, without the last CRLF."""
         data = await asyncio.wait_for(self.reader.readuntil(b"\r\n"), seconds)
         while data.endswith(b"}\r\n") and (start := data.rfind(b"{")) >= 0:

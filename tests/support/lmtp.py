@@ -74,7 +74,7 @@ class LmtpService:
 
     async def emptied(self) -> None:
         """Wait until no session is left."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(self.server):  # noqa: ASYNC110 - the server tells nobody
                 await asyncio.sleep(0.001)
 

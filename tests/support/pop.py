@@ -73,7 +73,7 @@ class PopService:
 
     async def emptied(self) -> None:
         """Wait until no session and no lock is left."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(self.server):  # noqa: ASYNC110 - the server tells nobody
                 await asyncio.sleep(0.001)
         await self.front.maildrops.settled()

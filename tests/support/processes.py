@@ -27,10 +27,10 @@ CONTENT: Final = b"quixotic-wombat"
 """A word that each message of these tests holds, and no log may."""
 _PLAIN: Final = base64.b64encode(f"\0{USER}\0{PASSWORD}".encode())
 SECRETS: Final = (PASSWORD.encode(), _PLAIN, base64.b64encode(PASSWORD.encode()), CONTENT)
-_START_SECONDS: Final = 30.0
+_START_SECONDS: Final = 60.0
 
 
-def eventually(check: Callable[[], object], seconds: float = 20.0) -> None:
+def eventually(check: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait until it holds."""
     deadline = time.monotonic() + seconds
     while not check():
@@ -77,6 +77,13 @@ class Processes:
                 env={**self.environ, **more}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         return process
+
+    def revive(self, name: str) -> None:
+        """Let it go on where it was stopped, start it again where it ended."""
+        if self._running[name].poll() is None:
+            self._running[name].send_signal(signal.SIGCONT)
+        else:
+            self.spawn(name)
 
     def await_ready(self, name: str) -> None:
         """Wait for a service that was started."""

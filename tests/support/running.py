@@ -69,7 +69,7 @@ class RunningServices:
         """Run `mailkeep WORDS` with `given` on its standard input."""
         done = subprocess.run(
             [sys.executable, "-m", "services.cli", *words],
-            env=self.environ, input=given, text=True, capture_output=True, timeout=60, check=False,
+            env=self.environ, input=given, text=True, capture_output=True, timeout=100, check=False,
         )  # fmt: skip
         assert not (check and done.returncode), f"mailkeep {' '.join(words)}: {done.returncode}\n{done.stderr[-4000:]}"
         return done
@@ -100,7 +100,7 @@ class RunningServices:
 
     def _wait(self, port: int) -> None:
         """Until the process with this admin port is ready: a sibling may take all clients of the port before."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 100
         while time.monotonic() < deadline:
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5).close()
@@ -117,9 +117,9 @@ class RunningServices:
         if self.process is None:
             return 0
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(60)
 
-    def wait_for_log(self, text: str, times: int = 1, seconds: float = 30) -> str:
+    def wait_for_log(self, text: str, times: int = 1, seconds: float = 60) -> str:
         """The log, as soon as it has this text so many times."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

@@ -49,7 +49,7 @@ from typing import Final
 
 import pytest
 
-TIMEOUT: Final = 5.0
+TIMEOUT: Final = 30.0
 QUIET: Final = 0.05
 DIALOGUE: Final = 30
 

@@ -16,7 +16,7 @@ NEW = "carla@example.com"
 
 
 def login(services: RunningServices, user: str, password: str) -> imaplib.IMAP4:
-    client = imaplib.IMAP4("127.0.0.1", services.imap, timeout=20)
+    client = imaplib.IMAP4("127.0.0.1", services.imap, timeout=60)
     try:
         client.login(user, password)
     except imaplib.IMAP4.error:
@@ -27,7 +27,7 @@ def login(services: RunningServices, user: str, password: str) -> imaplib.IMAP4:
 
 def login_soon(services: RunningServices, user: str, password: str) -> imaplib.IMAP4:
     """Log in once the front end has looked at the users file, as it does once a second."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         try:
             return login(services, user, password)

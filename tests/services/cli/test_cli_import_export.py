@@ -41,7 +41,7 @@ def utf7(name: str) -> str:
 @pytest.fixture(scope="module")
 def filled(services: RunningServices) -> RunningServices:
     """Each folder holds every body, with flags, keywords and a date; INBOX a delivered message too."""
-    client = imaplib.IMAP4("127.0.0.1", services.imap, timeout=20)
+    client = imaplib.IMAP4("127.0.0.1", services.imap, timeout=60)
     client.login(USER, PASSWORD)
     for folder in FOLDERS[1:]:
         assert client.create(utf7(folder))[0] == "OK"
@@ -154,7 +154,7 @@ def test_an_interrupted_import_says_what_it_did_and_is_made_good_by_a_repeat(
             found = filled.command("mailbox", "status", OTHER, "Big", "--json", check=False).stdout
             begun = int(re.search(r'"messages": (\d+)', found)[1]) if found else 0  # type: ignore[index]
         process.send_signal(signal.SIGINT)
-        out, said = process.communicate(timeout=30)
+        out, said = process.communicate(timeout=60)
     done = json.loads(out)
     if done["complete"]:
         pytest.skip("it was faster than the interrupt, which then met Python on its way out")
@@ -175,7 +175,7 @@ def test_a_terminal_sees_a_bar_with_the_folders_own_name(filled: RunningServices
     environ = {**filled.environ, "TERM": "xterm", "COLUMNS": "100"}
     with subprocess.Popen(words, env=environ, stdout=subprocess.PIPE, stderr=child) as process:
         os.close(child)
-        seen, deadline = b"", time.monotonic() + 30
+        seen, deadline = b"", time.monotonic() + 60
         while time.monotonic() < deadline:
             try:
                 seen += os.read(parent, 4096)

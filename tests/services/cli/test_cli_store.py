@@ -15,7 +15,7 @@ pytestmark = pytest.mark.running
 
 
 def deliver(services: RunningServices, number: int) -> None:
-    with smtplib.LMTP("127.0.0.1", services.lmtp, timeout=30) as lmtp:
+    with smtplib.LMTP("127.0.0.1", services.lmtp, timeout=60) as lmtp:
         body = b"Subject: message %d\r\n\r\n%s\r\n" % (number, b"text " * 1000)
         lmtp.sendmail("a@example.org", [USER], body)
 

@@ -37,7 +37,7 @@ def pid_of(log: str, service: str) -> int:
 
 
 def read_mail(services: RunningServices) -> None:
-    client = imaplib.IMAP4("127.0.0.1", services.imap, timeout=30)
+    client = imaplib.IMAP4("127.0.0.1", services.imap, timeout=60)
     client.login(USER, PASSWORD)
     assert client.select("INBOX")[0] == "OK"
     client.logout()
@@ -63,12 +63,12 @@ def test_the_store_may_die_again_and_again(services: RunningServices) -> None:
 
 def test_a_banner_is_changed_while_clients_are_connected(services: RunningServices) -> None:
     assert services.process is not None
-    client = imaplib.IMAP4("127.0.0.1", services.imap, timeout=20)
+    client = imaplib.IMAP4("127.0.0.1", services.imap, timeout=60)
     (services.data / "mailkeep.yaml").write_text("imap:\n  banner: Harbour mail\n")
     reads = services.log.read_text().count('event="configuration read" service=imap')
     services.process.send_signal(signal.SIGHUP)
     services.wait_for_log('event="configuration read" service=imap', reads + 1)
-    second = imaplib.IMAP4("127.0.0.1", services.imap, timeout=20)
+    second = imaplib.IMAP4("127.0.0.1", services.imap, timeout=60)
     assert b"Harbour mail" in second.welcome
     client.login(USER, PASSWORD)
     for each in (client, second):
@@ -99,7 +99,7 @@ def test_services_do_not_outlive_a_supervisor_that_is_killed(tmp_path: Path) -> 
 
 
 def gone(pid: int) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             os.kill(pid, 0)
@@ -114,7 +114,7 @@ def gone(pid: int) -> None:
 def test_a_stop_keeps_its_order_and_its_time(tmp_path: Path) -> None:
     with running(tmp_path / "data", **QUIET) as services:
         services.wait_for_log("Mailkeep is running")
-        client = imaplib.IMAP4("127.0.0.1", services.imap, timeout=20)
+        client = imaplib.IMAP4("127.0.0.1", services.imap, timeout=60)
         client.login(USER, PASSWORD)
         begun = time.monotonic()
         assert services.stop() == 0
@@ -139,7 +139,7 @@ def test_a_stop_during_the_start_leaves_nothing_behind(tmp_path: Path) -> None:
                 time.sleep(0.01)
             time.sleep(pause)
             process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=30)
+            process.communicate(timeout=60)
         assert process.returncode == 0
         for pid in found:
             gone(pid)
@@ -220,7 +220,7 @@ def test_the_demo_starts_twice_and_keeps_everything(tmp_path: Path) -> None:
     assert '"security": "STARTTLS"' in log
     before = services.json("mailbox", "list", "demo@example.com")
     assert sum(row["messages"] for row in before) > 300
-    client = imaplib.IMAP4_SSL("127.0.0.1", services.imaps, timeout=20)
+    client = imaplib.IMAP4_SSL("127.0.0.1", services.imaps, timeout=60)
     client.login("demo@example.com", "demo")
     client.select("INBOX")
     client.store("1", "+FLAGS", r"(\Deleted)")

@@ -68,7 +68,7 @@ class Service:
 
 def eventually(check: Callable[[], object]) -> None:
     """Wait until it holds."""
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 60
     while not check():
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.02)
@@ -162,14 +162,14 @@ def test_it_drains_and_ends_well(service: Service) -> None:
     service.process.send_signal(signal.SIGTERM)
     assert client.recv(100) == b"bye SHUTDOWN\n"
     client.close()
-    assert service.process.wait(20) == 0
+    assert service.process.wait(60) == 0
     assert [event["event"] for event in service.events()][-2:] == ["stopping", "stopped"]
 
 
 def refusal(tmp_path: Path, **more: str) -> str:
     """What a start with this environment says before it ends with EX_CONFIG."""
     env = environment(tmp_path, **more)
-    result = subprocess.run(command(), cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=30)
+    result = subprocess.run(command(), cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=60)
     assert result.returncode == 78
     return result.stderr
 

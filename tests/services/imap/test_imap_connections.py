@@ -113,7 +113,7 @@ async def test_memory_comes_back_when_the_client_is_cut_off() -> None:
         assert (await client.line()).startswith(b"+ ")
         client.writer.write(b"half")
         await client.close()
-        for _ in range(100):
+        for _ in range(4000):
             if not running.service.inflight.held:
                 break
             await asyncio.sleep(0.005)

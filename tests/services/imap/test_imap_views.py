@@ -119,7 +119,7 @@ async def _settled(services: tuple[RunningImap, ...], store: Store, account_id: 
     """Wait until the feeds have brought everything."""
     status = await store.get_mailbox(account_id, INBOX)
     for running in services:
-        for _ in range(200):
+        for _ in range(4000):
             shared = running.service.mailboxes.get(account_id, status.mailbox_id)
             if shared is None or shared.known >= status.modseq:
                 break
@@ -172,7 +172,7 @@ async def test_view_is_kept_while_another_process_expunges() -> None:
 
 
 async def _until(client: Client, wanted: bytes) -> None:
-    for _ in range(200):
+    for _ in range(4000):
         if wanted in await client.ok("NOOP"):
             return
         await asyncio.sleep(0.005)

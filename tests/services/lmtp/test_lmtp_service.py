@@ -56,7 +56,7 @@ class Client:
         await self.writer.drain()
 
     async def line(self) -> bytes:
-        return await asyncio.wait_for(self.reader.readline(), 5)
+        return await asyncio.wait_for(self.reader.readline(), 30)
 
     async def until(self, start: bytes) -> bytes:
         while not (line := await self.line()).startswith(start):
@@ -208,7 +208,7 @@ async def test_a_client_that_says_nothing(store: StoreFixture) -> None:
     async with lmtp_service(store.client) as service:
         service.server.patience[1] = 0.0
         reader, _ = await service.connect()
-        lines = (await asyncio.wait_for(reader.read(), 5)).splitlines(keepends=True)
+        lines = (await asyncio.wait_for(reader.read(), 30)).splitlines(keepends=True)
         assert lines[1:] == [Text.TIMEOUT.value]
 
 

@@ -291,7 +291,7 @@ async def test_it_runs_by_itself_until_it_is_told_to_end(store: Tidied) -> None:
     store.now += CLEANUP_SECONDS + 1
     compactor = store.compactor()
     running = asyncio.ensure_future(compactor.run())
-    for _ in range(400):
+    for _ in range(4000):
         await asyncio.sleep(0.005)
         if len(segment_numbers(store.path)) == 1:
             break

@@ -316,7 +316,7 @@ async def test_a_listing_of_another_past_is_not_taken_for_the_present(store: Sto
 
 async def _opened(client: StoreClient, account: Account) -> Maildrop:
     """The maildrop, as soon as nobody else has it."""
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         while True:
             with contextlib.suppress(StoreError):
                 return await client.open_maildrop(account.account_id)

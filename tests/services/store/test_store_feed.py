@@ -63,7 +63,7 @@ class Listener:
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Wait for a state."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not holds():
                 self.told.clear()
                 await self.told.wait()

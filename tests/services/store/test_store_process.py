@@ -114,7 +114,7 @@ async def test_a_changed_option_is_taken_up_while_running(store: Store) -> None:
         await append(client, 100_000)
         store.configure(maxmessagesize=65_536)
         process.send_signal(signal.SIGHUP)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while True:
                 try:
                     await append(client, 100_000)

@@ -58,7 +58,7 @@ async def pop(store: StoreFixture) -> FrontEnd:
 
 async def listed(store: StoreFixture, count: int, **what: str) -> Sequence[SessionInfo]:
     """The sessions, as soon as there are so many."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while True:
             found = await store.client.sessions.list_sessions(**what)
             if len(found) == count:

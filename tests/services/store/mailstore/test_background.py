@@ -39,7 +39,7 @@ async def rows_come_to(database: Database, table: str, count: int) -> None:
     async def rule(tx: Transaction) -> object:
         return (await tx.fetch(f"SELECT count(*) FROM {table}"))[0][0]
 
-    for _ in range(1000):
+    for _ in range(4000):
         if await database.read(rule) == count:
             return
         await asyncio.sleep(0.01)
