@@ -120,7 +120,8 @@ class MailboxDelta:
     """What happened in a mailbox with modification sequences in (since, status.modseq].
 
     `changed` holds every living message that is new or had its flags changed; `expunged` the UIDs gone (ascending).
-    `since` 0 is the whole mailbox and then `expunged` is empty. `gone` is True once the mailbox was deleted (then the
+    `since` 0 is the whole mailbox and then `expunged` is empty; a store answers so, too, where it no longer knows what
+    went after the sequence that it was asked about. `gone` is True once the mailbox was deleted (then the
     rest is as it last was).
     """
 

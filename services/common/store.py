@@ -81,7 +81,7 @@ class Store(Protocol):
     async def sync_mailbox(
         self, account_id: AccountId, mailbox: str | MailboxId, since: int = 0, *, claim_recent: bool = False
     ) -> MailboxDelta:
-        """What changed after `since`; 0 gives everything.
+        """What changed after `since`; 0 gives everything, and so does a `since` from before what the store remembers.
 
         `claim_recent` makes what is there no longer recent for others (the status returned still says what was).
         Raises MAILBOX_NOT_FOUND.

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress
 from typing import TYPE_CHECKING, Any, Final
@@ -155,13 +155,17 @@ class SharedMailbox:
         if delta.since > self.known:
             return False
         if delta.status.modseq > self.known:
-            self._remove(delta.expunged)
+            self._remove(delta.expunged if delta.since else self._missing(delta.changed.uids))
             self._merge(delta.changed)
             self._advance(delta.since, delta.status)
             self._announce()
         elif delta.status.recent_from > self.status.recent_from:
             self.status = replace(self.status, recent_from=delta.status.recent_from)
         return True
+
+    def _missing(self, living: Sequence[int]) -> list[int]:
+        """What we know of and the whole mailbox, told anew, does not have."""
+        return sorted(set(self.uids).difference(living))
 
     def apply_flags(self, result: FlagResult) -> None:
         """Take the outcome of an own STORE."""

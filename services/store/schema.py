@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 
 class SchemaTooNew(Exception):  # noqa: N818 - the name is what the operator reads
@@ -145,6 +145,11 @@ CREATE TABLE requests (
 CREATE INDEX requests_by_made ON requests (made);
 """
 
+_VERSION_2: Final = """
+-- Up to this modification sequence it is forgotten which messages of the mailbox went; 0: it never was.
+ALTER TABLE mailboxes ADD COLUMN history_floor {counter};
+"""
+
 
 def _statements(text: str, dialect: Dialect) -> Sequence[str]:
     """The statements of a text in which engines' words stand as `{word}`; each ends with `;` and its line."""
@@ -164,7 +169,12 @@ def _version_1(dialect: Dialect) -> Sequence[str]:
     return [*_statements(_VERSION_1, dialect), *dialect.own]
 
 
-MIGRATIONS: Final[dict[int, Callable[[Dialect], Sequence[str]]]] = {1: _version_1}
+def _version_2(dialect: Dialect) -> Sequence[str]:
+    """The history of expunged messages may be cut."""
+    return _statements(_VERSION_2, dialect)
+
+
+MIGRATIONS: Final[dict[int, Callable[[Dialect], Sequence[str]]]] = {1: _version_1, 2: _version_2}
 """Version -> the statements that lead to it from the version before; each runs in one transaction with its number."""
 
 RECORD_VERSION: Final = (

@@ -21,7 +21,7 @@ from services.common.domain import (
 )
 from services.common.errors import Reason, StoreError
 from services.store.backends import Transaction
-from services.store.mailstore import expunging, flags, messages
+from services.store.mailstore import expunging, flags, history, messages
 from services.store.mailstore.outcome import Outcome
 
 _DONE: Final = 10_000
@@ -53,7 +53,9 @@ async def listing(tx: Transaction, account_id: AccountId, known: Listing | None)
         return await _extended(tx, account_id, Listing(status, array("I"), array("Q"), []), 1)
     if known.status.modseq == status.modseq:
         return known
-    gone = await messages.expunged_since(tx, account_id, status.mailbox_id, known.status.modseq)
+    gone = await history.expunged_since(tx, account_id, status.mailbox_id, known.status.modseq)
+    if gone is None:
+        return await listing(tx, account_id, None)
     kept = _without(known, set(gone)) if gone else known
     left = Listing(status, kept.uids, kept.sizes, kept.locations)
     return (

@@ -11,14 +11,13 @@ from typing import Any, Final, cast
 from services.common.domain import AccountId, BodyRef, Column, Columns, MailboxDelta, MailboxId, Rows
 from services.common.errors import Reason, StoreError
 from services.store.backends import Transaction
-from services.store.mailstore import account, box, uidranges
+from services.store.mailstore import account, box, history, uidranges
 from services.store.mailstore.box import Box
 from services.store.mailstore.outcome import Outcome, rows_of
 
 _ALL: Final = "SELECT uid, flags, modseq FROM messages WHERE account_id = $1 AND mailbox_id = $2 ORDER BY uid"
 # Sorted by us: with ORDER BY an engine may walk the whole mailbox by UID and not use the index by modseq.
 _CHANGED: Final = "SELECT uid, flags, modseq FROM messages WHERE account_id = $1 AND mailbox_id = $2 AND modseq > $3"
-_EXPUNGED: Final = "SELECT uid FROM expunged WHERE account_id = $1 AND mailbox_id = $2 AND modseq > $3"
 
 
 async def resolve(tx: Transaction, account_id: AccountId, mailbox: str | MailboxId) -> Box:
@@ -39,20 +38,14 @@ async def sync(tx: Transaction, account_id: AccountId, mailbox: str | MailboxId,
 
 
 async def _delta(tx: Transaction, account_id: AccountId, found: Box, since: int) -> MailboxDelta:
-    if since <= 0:
+    if since > 0 and found.modseq <= since:
+        return MailboxDelta(account_id, since, found.status(), Rows(), array("I"))
+    gone = await history.expunged_since(tx, account_id, found.mailbox_id, since) if since > 0 else None
+    if gone is None:
         rows: Any = await tx.fetch(_ALL, account_id, found.mailbox_id)
         return MailboxDelta(account_id, 0, found.status(), rows_of(rows), array("I"))
-    if found.modseq <= since:
-        return MailboxDelta(account_id, since, found.status(), Rows(), array("I"))
     rows = await tx.fetch(_CHANGED, account_id, found.mailbox_id, since)
-    expunged = array("I", sorted(await expunged_since(tx, account_id, found.mailbox_id, since)))
-    return MailboxDelta(account_id, since, found.status(), rows_of(sorted(rows)), expunged)
-
-
-async def expunged_since(tx: Transaction, account_id: AccountId, mailbox_id: MailboxId, since: int) -> list[int]:
-    """UIDs that went after a modification sequence, in no order."""
-    rows: Any = await tx.fetch(_EXPUNGED, account_id, mailbox_id, since)
-    return [uid for (uid,) in rows]
+    return MailboxDelta(account_id, since, found.status(), rows_of(sorted(rows)), array("I", sorted(gone)))
 
 
 async def sync_and_claim(

@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 
 from services.common.domain import AccountId, MailboxId
 from services.store.backends import Transaction, Value
-from services.store.mailstore import contents
+from services.store.mailstore import contents, history
 
 BATCH: Final = 250
 _PREFIX: Final = "reap/"
@@ -74,6 +74,8 @@ async def clear(tx: Transaction, remains: Remains, now: int) -> bool:
         if await _clear_table(tx, remains, table, key):
             return False
     await tx.execute("DELETE FROM meta WHERE key = $1", remains.note)
+    if remains.mailbox_id is None:
+        await tx.execute("DELETE FROM meta WHERE key = $1", history.threads_note(remains.account_id))
     return True
 
 

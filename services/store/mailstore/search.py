@@ -11,15 +11,16 @@ import asyncio
 from array import array
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 from services.common.domain import AccountId, BodyRef, MailboxId, TextField, TextKey
 from services.common.errors import Reason, StoreError
 from services.common.mime.text import fold
 from services.store.backends import Database, Transaction, Value
+from services.store.mailstore.history import expunged_since
 from services.store.mailstore.indexing import TextMaker
-from services.store.mailstore.messages import LOCATION, expunged_since
+from services.store.mailstore.messages import LOCATION
 from services.store.textindex import COLUMNS, State, TextIndex, Texts, storable
 
 KEPT_UIDS: Final = 4_000_000
@@ -130,8 +131,12 @@ class _Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What SQL knows: the mailbox, matching UIDs of each probe, and the messages that are to be read."""
+    """What SQL knows: the mailbox, matching UIDs of each probe, and the messages that are to be read.
 
+    `asked` is the search without the kept answers that were too old.
+    """
+
+    asked: _Asked
     modseq: int
     uidnext: int
     uids: list[set[int]]
@@ -158,10 +163,11 @@ class Searcher:
         asked = _Asked(account_id, mailbox_id, probes, known, uid_from)
         async with self._turn:
             found = await self._database.read(lambda tx: _find(tx, self._index, asked))
-        await self._read(asked, found)
+        asked = found.asked
+        await self._read(found)
         answers = [array("I", sorted(uids)) for uids in found.uids]
         for place, uids in enumerate(answers):
-            if known[place] is not None or uid_from <= 1:
+            if asked.known[place] is not None or uid_from <= 1:
                 self._keep((account_id, mailbox_id, probes[place]), _Answer(found.modseq, found.uidnext, uids))
         return [array("I", (uid for uid in uids if uid >= uid_from)) if uid_from > 1 else uids for uids in answers]
 
@@ -170,8 +176,9 @@ class Searcher:
         self._kept.clear()
         self._size = 0
 
-    async def _read(self, asked: _Asked, found: _Found) -> None:
+    async def _read(self, found: _Found) -> None:
         """Add matches among the messages whose text is not made yet."""
+        asked = found.asked
         for chunk in _chunks(found.unmade):
             texts = await self._maker.make(asked.account_id, [ref for _, ref in chunk])
             for (uid, _), text in zip(chunk, texts, strict=True):
@@ -218,13 +225,13 @@ async def _find(tx: Transaction, index: TextIndex, asked: _Asked) -> _Found:
     if row is None:
         raise StoreError(Reason.MAILBOX_NOT_FOUND)
     modseq, uidnext, messages = cast("tuple[int, int, int]", row)
-    found = _Found(modseq, uidnext, [set() for _ in asked.probes], [])
+    left = [None if answer is None else await _left(tx, key, answer, modseq) for answer in asked.known]
+    asked = replace(
+        asked,
+        known=[None if uids is None else answer for uids, answer in zip(left, asked.known, strict=True)],
+    )
+    found = _Found(asked, modseq, uidnext, [uids or set() for uids in left], [])
     for place, each in enumerate(asked.probes):
-        answer = asked.known[place]
-        if answer is not None:
-            found.uids[place].update(answer.uids)
-            if answer.modseq < modseq:
-                found.uids[place].difference_update(await expunged_since(tx, *key, answer.modseq))
         if asked.start(place) < uidnext:
             narrowing = None if messages <= SMALL else index.narrow(asked.account_id, each.needle, 4)
             for part in (None,) if narrowing is None else (narrowing, _UNINDEXED):
@@ -234,6 +241,17 @@ async def _find(tx: Transaction, index: TextIndex, asked: _Asked) -> _Found:
         rows_unmade: Any = await tx.fetch(_UNMADE, *key, first)
         found.unmade.extend((uid, BodyRef(*place)) for uid, *place in rows_unmade)
     return found
+
+
+async def _left(tx: Transaction, key: tuple[AccountId, MailboxId], answer: _Answer, modseq: int) -> set[int] | None:
+    """What is there still of an earlier answer; None where it is no longer known what went since."""
+    uids = set(answer.uids)
+    if answer.modseq < modseq:
+        gone = await expunged_since(tx, *key, answer.modseq)
+        if gone is None:
+            return None
+        uids.difference_update(gone)
+    return uids
 
 
 async def _matches(

@@ -9,6 +9,7 @@ from array import array
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from services.common.domain import (
@@ -48,6 +49,7 @@ from services.store.mailstore import (
     expunging,
     filing,
     flags,
+    history,
     mailboxes,
     maildrop,
     messages,
@@ -107,6 +109,7 @@ class MailStore:
         self._indexer = Indexer(database, maker, engine, self._at_rest)
         self._searcher = Searcher(database, maker, engine)
         self._swept = asyncio.Event()
+        self._shrunk: set[tuple[AccountId, MailboxId]] = set()
         self._tasks: list[asyncio.Task[None]] = []
 
     def reload(self, options: StoreOptions) -> None:
@@ -136,13 +139,34 @@ class MailStore:
         self._searcher.forget()
 
     async def sweep(self) -> None:
-        """Clear what deleted mailboxes and accounts left, and outcomes of old requests."""
+        """Clear what deleted mailboxes and accounts left, outcomes of old requests, and history that nobody needs."""
         while (remains := await self._database.read(reaping.noted)) is not None:
             await self._clear(remains)
             self._indexer.poke()
         before = self._now() - requests.KEEP_SECONDS
         while await self._database.write(lambda tx: reaping.purge_requests(tx, before)):
             pass
+        shrunk, self._shrunk = self._shrunk, set()
+        for where in shrunk:
+            await self._shorten_history(*where)
+        for account_id in {account_id for account_id, _ in shrunk}:
+            await self._forget_threads(account_id)
+
+    async def _shorten_history(self, account_id: AccountId, mailbox_id: MailboxId) -> None:
+        if await self._database.read(lambda tx: history.is_long(tx, account_id, mailbox_id)):
+            while await self._database.write(lambda tx: history.shorten(tx, account_id, mailbox_id)):
+                pass
+
+    async def _forget_threads(self, account_id: AccountId) -> None:
+        now = self._now()
+        found = await self._database.read(lambda tx: history.dead_threads(tx, account_id, now))
+        if found is None:
+            return
+        dead, newest = found
+        for start in range(0, len(dead), history.BATCH):
+            part = dead[start : start + history.BATCH]
+            await self._database.write(partial(history.forget_threads, account_id=account_id, dead=part, newest=newest))
+        await self._database.write(lambda tx: history.note_threads(tx, account_id, now))
 
     async def _clear(self, remains: reaping.Remains) -> None:
         while not await self._database.write(lambda tx: reaping.clear(tx, remains, self._now())):
@@ -422,6 +446,8 @@ class MailStore:
 
     def _publish(self, outcome: Outcome[Any]) -> None:
         for change in outcome.changes:
+            if change.expunged:
+                self._shrunk.add((change.account_id, change.mailbox_id))
             self.hub.publish(change)
 
     def _at_rest(self) -> float:

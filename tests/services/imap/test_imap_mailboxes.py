@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
-from services.common.domain import INBOX, AppendItem, Quota
+from services.common.domain import INBOX, AppendItem, Quota, Rows
 from services.common.options import ImapOptions
 from tests.support.imap import Client, fill, local_imap
 
@@ -20,7 +22,7 @@ async def _exists(client: Client, mailbox: str) -> int:
 
 
 async def _eventually(holds: Callable[[], bool]) -> None:
-    for _ in range(200):
+    for _ in range(4000):
         if holds():
             return
         await asyncio.sleep(0.005)
@@ -66,7 +68,7 @@ async def test_recent_is_claimed_by_select_and_by_leaving() -> None:
         assert b"* 1 RECENT" in await client.ok("SELECT INBOX")
         assert b"* 0 RECENT" in await client.ok("SELECT INBOX")
         await running.store.append(account_id, INBOX, [AppendItem(MESSAGE % 2)], Quota(), request_id="r")
-        for _ in range(100):
+        for _ in range(4000):
             if b"* 1 RECENT" in await client.ok("NOOP"):
                 break
             await asyncio.sleep(0.005)
@@ -132,3 +134,20 @@ async def test_nothing_is_kept_of_messages_that_no_session_knows() -> None:
         for client in (silent, busy):
             assert await client.ok("FETCH 1 UID") == [b"* 1 FETCH (UID 1)"]
             assert await client.ok("NOOP") == []
+
+
+async def test_a_mailbox_told_anew_is_compared_with_what_was_known() -> None:
+    """The store no longer knows what went since: sessions hear of it all the same."""
+    async with local_imap([MESSAGE % number for number in range(6)]) as running:
+        client = await running.client(select="INBOX")
+        account_id = await fill(running.store, [])
+        whole = await running.store.sync_mailbox(account_id, INBOX)
+        shared = running.service.mailboxes.get(account_id, whole.status.mailbox_id)
+        assert shared is not None
+        modseq = whole.status.modseq + 1
+        left = Rows(array("I", [1, 4, 6, 7]), array("Q", [0] * 4), array("Q", [modseq] * 4))
+        status = replace(whole.status, modseq=modseq, messages=4, uidnext=8)
+        assert shared.apply(replace(whole, status=status, changed=left))
+        assert list(shared.uids) == [1, 4, 6, 7]
+        told = await client.ok("NOOP")
+        assert told[:4] == [b"* 5 EXPUNGE", b"* 3 EXPUNGE", b"* 2 EXPUNGE", b"* 4 EXISTS"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tarfile
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -9,15 +10,22 @@ from pathlib import Path
 import apsw
 import pytest
 
+from services.common.domain import FLAGGED, KEYWORD_SHIFT, SEEN, Column, Recipient, TextField, TextKey
 from services.common.errors import StoreError
+from services.common.options import StoreOptions
 from services.store import schema
 from services.store.backends import sqliteconnection
 from services.store.backends.sqlite import SqliteDatabase
 from services.store.backends.sqliteconnection import schema_version
 from services.store.check import check
+from services.store.embedded import EmbeddedStore, metadata_path
+from services.store.mailstore import MailStore
 from services.store.schema import Dialect, SchemaTooNew
 
-KEPT = Path(__file__).parent / "fixtures"
+KEPT = Path(__file__).parent / "kept"
+"""A store of each released schema, made by `scripts/keep-store`."""
+RELEASED = range(1, schema.SCHEMA_VERSION + 1)
+NEXT = schema.SCHEMA_VERSION + 1
 
 
 def tables(connection: apsw.Connection) -> dict[str, str]:
@@ -26,12 +34,11 @@ def tables(connection: apsw.Connection) -> dict[str, str]:
     return {str(name): " ".join(str(sql).split()) for name, sql in rows}
 
 
-def kept_store(version: int, path: Path) -> str:
-    """A store as the release with that schema left it."""
-    with closing(apsw.Connection(str(path))) as connection:
-        connection.pragma("journal_mode", "WAL")
-        connection.execute((KEPT / f"schema{version}.sql").read_text())
-    return str(path)
+def kept_store(version: int, folder: Path) -> str:
+    """A store as the release with that schema left it, put into a folder; the path of its metadata."""
+    with tarfile.open(KEPT / f"schema{version}.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    return metadata_path(str(folder))
 
 
 async def test_a_new_store_has_the_present_schema(tmp_path: Path) -> None:
@@ -43,26 +50,69 @@ async def test_a_new_store_has_the_present_schema(tmp_path: Path) -> None:
     connection.close()
 
 
-@pytest.mark.parametrize("version", range(1, schema.SCHEMA_VERSION + 1))
+def test_a_store_of_each_schema_is_kept() -> None:
+    assert {path.name for path in KEPT.iterdir()} == {f"schema{version}.tar.xz" for version in RELEASED}
+
+
+@pytest.mark.parametrize("version", RELEASED)
 async def test_each_released_schema_becomes_the_present_one(version: int, tmp_path: Path) -> None:
     (tmp_path / "new").mkdir()
     new = str(tmp_path / "new" / "metadata.db")
     await (await SqliteDatabase.open(new)).close()
-    old = kept_store(version, tmp_path / "metadata.db")
+    old = kept_store(version, tmp_path / "old")
+    with closing(apsw.Connection(old)) as connection:
+        assert schema_version(connection) == version
     await (await SqliteDatabase.open(old)).close()
     with closing(apsw.Connection(old)) as migrated, closing(apsw.Connection(new)) as made:
         assert tables(migrated) == tables(made)
-        messages = migrated.execute(
-            "SELECT a.name, b.name, m.uid, m.flags, c.preview FROM messages m JOIN accounts a USING (account_id)"
-            " JOIN mailboxes b USING (account_id, mailbox_id) JOIN contents c USING (account_id, content_id)"
-        ).fetchall()
-        assert messages == [("demo@example.com", "INBOX", 1, 1, "Hello"), ("demo@example.com", "Sent", 3, 9, "Hello")]
-    assert list(check(str(tmp_path), bodies=False)) == []
+    assert list(check(str(tmp_path / "old"))) == []
+
+
+@pytest.mark.parametrize("version", RELEASED)
+async def test_a_kept_store_serves_its_mail(version: int, tmp_path: Path) -> None:
+    kept_store(version, tmp_path)
+    engine = await EmbeddedStore.open(str(tmp_path), StoreOptions())
+    store = MailStore(engine.database, engine.bodies, StoreOptions())
+    try:
+        await serves(store)
+    finally:
+        await store.close()
+        await engine.close()
+
+
+async def serves(store: MailStore) -> None:
+    """All that `scripts/keep-store` puts into a store is there, and the store goes on from it."""
+    anna = await store.open_account("anna@example.com", create=False)
+    boxes = {box.name: box for box in await store.list_mailboxes(anna.account_id)}
+    assert {name: box.messages for name, box in boxes.items() if box.messages} == {
+        "INBOX": 3, "Archive": 1, "Drafts": 1, "Trash": 1,
+    }  # fmt: skip
+    inbox = boxes["INBOX"]
+    assert (inbox.uidnext, inbox.unseen, inbox.keywords) == (5, 2, ("$Forwarded",))
+    assert "Lists/None" in await store.list_subscriptions(anna.account_id)
+    delta = await store.sync_mailbox(anna.account_id, "INBOX", 2)
+    assert list(delta.expunged) == [2]
+    assert delta.changed.flags[0] == SEEN | FLAGGED | 1 << KEYWORD_SHIFT
+    columns = await store.fetch_columns(anna.account_id, inbox.mailbox_id, Column.LOCATION | Column.CONTENT)
+    bodies = await store.read_bodies(anna.account_id, columns.locations or [])
+    assert [body.partition(b"\r\n")[0] for body in bodies] == [b"X-Prefix: y"] * 3
+    assert "Grüße".encode() in bodies[0]
+    assert len(set(columns.thread_ids or ())) == 1
+    keys = [TextKey(TextField.BODY, "GRÜßE"), TextKey(TextField.SUBJECT, "number 3")]
+    assert [list(found) for found in await store.search_text(anna.account_id, inbox.mailbox_id, keys)] == [[1], [3]]
+    bert = await store.open_account("bert@example.com", create=False)
+    [box] = [box for box in await store.list_mailboxes(bert.account_id) if box.messages]
+    keys = [TextKey(TextField.BODY, "word5")]
+    assert [list(found) for found in await store.search_text(bert.account_id, box.mailbox_id, keys)] == [[5]]
+    [delivered] = await store.deliver([Recipient(anna.name)], b"Subject: new\r\n\r\n", request_id="after")
+    assert delivered.uid == 5
+    [again] = await store.deliver([Recipient(anna.name)], b"Subject: new\r\n\r\n", request_id="after")
+    assert again == delivered
 
 
 async def test_a_newer_store_is_refused_and_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "metadata.db"
-    writer = apsw.Connection(kept_store(1, path))
+    path = Path(kept_store(schema.SCHEMA_VERSION, tmp_path))
+    writer = apsw.Connection(str(path))
     writer.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
     before = path.read_bytes(), (tmp_path / "metadata.db-wal").read_bytes()
     with pytest.raises(SchemaTooNew, match="version 99"):
@@ -75,15 +125,15 @@ async def test_a_migration_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest
     def broken(_dialect: Dialect) -> Sequence[str]:
         return ["CREATE TABLE half (a INTEGER)", "DROP TABLE messages", "this is no SQL"]
 
-    path = kept_store(1, tmp_path / "metadata.db")
-    monkeypatch.setattr(schema, "SCHEMA_VERSION", 2)
-    monkeypatch.setitem(schema.MIGRATIONS, 2, broken)
+    path = kept_store(schema.SCHEMA_VERSION, tmp_path)
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", NEXT)
+    monkeypatch.setitem(schema.MIGRATIONS, NEXT, broken)
     connection = apsw.Connection(path)
     before = tables(connection)
     with pytest.raises(StoreError):
         await SqliteDatabase.open(path)
     assert tables(connection) == before
-    assert schema_version(connection) == 1
+    assert schema_version(connection) == NEXT - 1
     connection.close()
 
 
@@ -91,7 +141,7 @@ async def test_a_kill_during_a_migration_leaves_the_step_undone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a kill leaves is the file without the step's commit; the next start does the step."""
-    path = kept_store(1, tmp_path / "metadata.db")
+    path = kept_store(schema.SCHEMA_VERSION, tmp_path)
     killed = apsw.Connection(path)
     killed.execute("BEGIN IMMEDIATE; CREATE TABLE later (a INTEGER)")
     killed.cache_flush()
@@ -99,15 +149,15 @@ async def test_a_kill_during_a_migration_leaves_the_step_undone(
         copy = tmp_path / f"copy.db{suffix}"
         copy.write_bytes((tmp_path / f"metadata.db{suffix}").read_bytes())
     killed.close()
-    monkeypatch.setattr(schema, "SCHEMA_VERSION", 2)
-    monkeypatch.setitem(schema.MIGRATIONS, 2, lambda _dialect: ["CREATE TABLE later (a INTEGER)"])
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", NEXT)
+    monkeypatch.setitem(schema.MIGRATIONS, NEXT, lambda _dialect: ["CREATE TABLE later (a INTEGER)"])
     connection = sqliteconnection.prepare(str(tmp_path / "copy.db"), cache_bytes=1 << 20)
-    assert schema_version(connection) == 2
+    assert schema_version(connection) == NEXT
     assert "later" in tables(connection)
     connection.close()
 
 
 def test_the_other_dialect_is_complete() -> None:
-    statements = schema.MIGRATIONS[1](schema.POSTGRESQL)
+    statements = [text for step in schema.MIGRATIONS.values() for text in step(schema.POSTGRESQL)]
     assert len(statements) > 20
     assert not any(word in text for text in statements for word in ("WITHOUT ROWID", "STRICT", "BLOB", "fts5"))

@@ -151,7 +151,9 @@ class Delta(_message.Message):
     account_id: _builtins.int
     """Whose."""
     since: _builtins.int
-    """Lower bound, exclusive; 0: the whole mailbox."""
+    """Lower bound, exclusive; 0: the whole mailbox, also where the store no longer knows what went after the sequence
+    that it was asked about. Whoever knew the mailbox then compares.
+    """
     expunged: _builtins.bytes
     """UIDs that went, ascending, 4 octets each; empty where `since` is 0."""
     gone: _builtins.bool
