@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,8 +15,10 @@ from services.common.directory import Entry, Status
 from services.common.domain import Account, Quota
 from services.common.errors import Reason, StoreError
 from services.common.sizes import format_size, parse_size
-from services.common.storeclient import StoreClient
 from services.common.usersfile import UsersFileError
+
+if TYPE_CHECKING:
+    from services.common.storeclient import StoreClient
 
 commands = typer.Typer(no_args_is_help=True, help="Accounts of the users file, and their mail.")
 

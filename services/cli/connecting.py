@@ -8,7 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from services.cli.datafolder import supervisor_of
 from services.cli.output import EXIT_FAILURE, EXIT_UNAVAILABLE, fail
@@ -17,8 +17,10 @@ from services.common.configuration import EXIT_CONFIGURATION
 from services.common.errors import Reason, StoreError
 from services.common.options import Configuration
 from services.common.problems import ConfigurationError
-from services.common.storeclient import StoreClient, connect
-from services.common.storeclient.channel import target_of
+from services.common.storeaddress import UNIX, store_address
+
+if TYPE_CHECKING:
+    from services.common.storeclient import StoreClient
 
 T = TypeVar("T")
 ROLE: Final = "admin"
@@ -43,6 +45,8 @@ async def store(known: Configuration | None = None) -> AsyncIterator[StoreClient
     """A connection to the running store. Raises UNAVAILABLE, at once where it cannot be there."""
     known = known or configuration()
     _check_reachable(known)
+    from services.common.storeclient import connect  # gRPC takes longer to import than many a command to run
+
     patient = replace(known, store=replace(known.store, storewait=min(known.store.storewait, STORE_WAIT_SECONDS)))
     try:
         client = connect(patient, ROLE)
@@ -56,9 +60,10 @@ async def store(known: Configuration | None = None) -> AsyncIterator[StoreClient
 
 def _check_reachable(known: Configuration) -> None:
     """Nobody behind the socket, and no supervisor that is about to start one: no need to wait."""
-    kind, _, path = target_of(known).address.partition(":")
-    if kind != "unix" or supervisor_of(known.data):
+    address = store_address(known)
+    if not address.startswith(UNIX) or supervisor_of(known.data):
         return
+    path = address.removeprefix(UNIX)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(STORE_WAIT_SECONDS)
         try:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -24,7 +24,9 @@ from services.cli.transfer.mbox import MboxSource, MboxTarget
 from services.cli.transfer.message import Source, SourceError, Target
 from services.common.domain import INBOX, Account, Quota
 from services.common.errors import Reason, StoreError
-from services.common.storeclient import StoreClient
+
+if TYPE_CHECKING:
+    from services.common.storeclient import StoreClient
 
 
 class Format(StrEnum):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,7 +10,9 @@ from services.cli.connecting import with_store
 from services.cli.output import JsonOption, show, show_facts, size
 from services.cli.people import AccountName, find
 from services.common.domain import MailboxStatus
-from services.common.storeclient import StoreClient
+
+if TYPE_CHECKING:
+    from services.common.storeclient import StoreClient
 
 commands = typer.Typer(no_args_is_help=True, help="An account's mailboxes.")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -12,8 +12,10 @@ from services.cli.connecting import configuration
 from services.cli.output import fail
 from services.common.directory import Entry, parse_name
 from services.common.options import Configuration
-from services.common.storeclient import StoreClient
 from services.common.usersfile import UsersFile, UsersFileError, check_name
+
+if TYPE_CHECKING:
+    from services.common.storeclient import StoreClient
 
 NOTICE_SECONDS: Final = 1.5
 """In which every front end has noticed a changed users file: it looks once a second."""

@@ -12,7 +12,7 @@ from typing import Final
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
-from services.cli.__main__ import app
+from services.cli.__main__ import application
 
 HEAD: Final = """# The `mailkeep` command
 
@@ -38,7 +38,7 @@ SKIPPED: Final = frozenset({"help", "install_completion", "show_completion"})
 
 def markdown() -> str:
     """The page."""
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(application())
     sections = ["\n".join(_section(words, command)) for words, command in _commands("mailkeep", group)]
     return "\n".join([HEAD, *sections])
 

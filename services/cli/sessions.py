@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +12,9 @@ from services.cli.connecting import with_store
 from services.cli.output import EXIT_USAGE, JsonOption, counted, fail, say, show
 from services.cli.people import UserOption
 from services.common.domain import SessionInfo
-from services.common.storeclient import StoreClient
+
+if TYPE_CHECKING:
+    from services.common.storeclient import StoreClient
 
 
 class Service(StrEnum):

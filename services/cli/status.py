@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +23,10 @@ ANSWER_SECONDS: Final = 3.0
 ANSWER_BYTES: Final = 1024 * 1024
 READY: Final = "ready"
 UNKNOWN: Final = "has no admin port"
+FOREIGN: Final = "is not of this data folder"
 _SESSIONS: Final = re.compile(r'^mailkeep_sessions\{service="(?!admin")\w+"\} (\S+)$', re.MULTILINE)
+_OWNER: Final = re.compile(r'^mailkeep_process_info\{data="(.*)",service="(\w+)"\} 1', re.MULTILINE)
+_ESCAPED: Final = re.compile(r"\\(.)")
 COLUMNS: Final = ("service", "process", "state", "sessions", "health")
 
 
@@ -61,7 +65,8 @@ def _probes(known: Configuration) -> Iterator[Probe]:
 async def _ask_all(known: Configuration) -> tuple[list[tuple[object, ...]], bool]:
     """A row for each process, and whether all are ready as far as they can be asked."""
     probes = list(_probes(known))
-    answers = await asyncio.gather(*(_ask(probe) for probe in probes))
+    data = os.path.realpath(known.data)  # noqa: ASYNC240 - nothing else waits
+    answers = await asyncio.gather(*(_ask(probe, data) for probe in probes))
     rows: list[tuple[object, ...]] = [
         (probe.service, probe.number, state, sessions, _url(probe))
         for probe, (state, sessions) in zip(probes, answers, strict=True)
@@ -73,8 +78,8 @@ def _url(probe: Probe) -> str:
     return f"http://{reachable(probe.address[0])}:{probe.address[1]}/readyz" if probe.address else ""
 
 
-async def _ask(probe: Probe) -> tuple[str, int | None]:
-    """`ready`, or what its readiness page says is missing, or that nobody answers; and its sessions."""
+async def _ask(probe: Probe, data: str) -> tuple[str, int | None]:
+    """`ready`, or what its readiness page says is missing, or that nobody answers, or somebody else; its sessions."""
     if probe.address is None:
         return UNKNOWN, None
     try:
@@ -83,10 +88,18 @@ async def _ask(probe: Probe) -> tuple[str, int | None]:
             _, metrics = await _get(*probe.address, "/metrics")
     except (OSError, TimeoutError):
         return "does not answer", None
+    owner = _OWNER.search(metrics)
+    if owner is None or (_unescaped(owner[1]), owner[2]) != (data, probe.service):
+        return FOREIGN, None
     found = _SESSIONS.search(metrics)
     state = READY if code == HTTPStatus.OK else ", ".join(text.splitlines()) or "not ready"
     sessions = int(float(found[1])) if found else 0
     return state, None if probe.service == "store" else sessions
+
+
+def _unescaped(label: str) -> str:
+    """A label's value as it was before it was written down (Prometheus text format)."""
+    return _ESCAPED.sub(lambda match: "\n" if match[1] == "n" else match[1], label)
 
 
 async def _get(host: str, port: int, path: str) -> tuple[int, str]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from services.cli.connecting import configuration, with_store
 from services.cli.datafolder import supervisor_of
 from services.cli.output import JsonOption, complain, fail, say, show, show_json, size
-from services.common.storeclient import StoreClient
-from services.common.storeclient.maintenance import Compacted, Finding
+
+if TYPE_CHECKING:
+    from services.common.storeclient import StoreClient
+    from services.common.storeclient.maintenance import Compacted, Finding
 
 commands = typer.Typer(no_args_is_help=True, help="Look after the message store.")
 

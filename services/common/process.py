@@ -62,7 +62,7 @@ class Process:
         self.environ = environ
         self.worker = int(environ.get(WORKER) or 0)
         self.configuration = Live(configuration)
-        self.observer = PrometheusObserver(services.__version__)
+        self.observer = PrometheusObserver(services.__version__, name, os.path.realpath(configuration.data))
         self.health = Health()
         self.health.starting = True
         self.stopping = asyncio.Event()

@@ -64,8 +64,11 @@ class _Histograms(dict[Labels, Histogram]):
 class PrometheusObserver:
     """Implements `services.common.telemetry.Observer`; also a prometheus-client collector."""
 
-    def __init__(self, version: str = "") -> None:
+    def __init__(self, version: str = "", service: str = "", data: str = "") -> None:
+        """`service` and the folder `data` say whose metrics they are, to `mailkeep status` among others."""
         self._version = version
+        self._service = service
+        self._data = data
         self._commands = _Histograms()
         self._store_calls = _Histograms()
         self._counters: dict[str, dict[Labels, int]] = {name: {} for name in _COUNTERS}
@@ -173,6 +176,9 @@ class PrometheusObserver:
         build = GaugeMetricFamily(f"{PREFIX}build_info", "The version that runs.", labels=["version"])
         build.add_metric([self._version], 1)
         yield build
+        process = GaugeMetricFamily(f"{PREFIX}process_info", "Which process it is.", labels=["service", "data"])
+        process.add_metric([self._service, self._data], 1)
+        yield process
         lag, self._lag = self._lag, 0.0
         for name, documentation, value in (
             ("event_loop_lag_seconds", "How late a timer ran at worst since the last scrape.", lag),

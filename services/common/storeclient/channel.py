@@ -13,9 +13,7 @@ import grpc
 
 from services.common.framesocket import frames_path
 from services.common.options import Configuration
-
-UNIX: Final = "unix:"
-"""How the address of a Unix socket begins."""
+from services.common.storeaddress import UNIX, store_address
 
 ROLE_KEY: Final = "mailkeep-role"
 """Metadata: the caller's role; believed only on the Unix socket, over TCP the certificate says it."""
@@ -77,9 +75,8 @@ class Target:
 
 
 def target_of(configuration: Configuration) -> Target:
-    """Where `store.target` says, by default the Unix socket of this machine."""
-    options = configuration.store
-    address = options.target or f"{UNIX}{Path(configuration.data, options.socket).absolute()}"
+    """The store as the options have it."""
+    options, address = configuration.store, store_address(configuration)
     if address.startswith(UNIX):
         return Target(address, frames=frames_path(address.removeprefix(UNIX)))
     files = (options.cafile, options.clientcertfile, options.clientkeyfile)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import poplib
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -108,3 +110,13 @@ def test_status_asks_every_process(services: RunningServices) -> None:
     assert rows["imap", 0]["sessions"] + rows["imap", 1]["sessions"] == 1
     assert "supervisor: process" in services.command("status").stdout
     client.close()
+
+
+def test_status_knows_others_on_the_same_ports(services: RunningServices, tmp_path: Path) -> None:
+    other = RunningServices(tmp_path / "other", **{**services.environ, "MAILKEEP_DATA": str(tmp_path / "other")})
+    other.data.mkdir(parents=True)
+    done = other.command("status", "--json", check=False)
+    assert done.returncode == 69
+    told = json.loads(done.stdout)
+    assert not told["ready"]
+    assert {row["state"] for row in told["processes"]} == {"is not of this data folder"}

@@ -65,6 +65,7 @@ def test_everything_an_observer_hears_is_on_the_page() -> None:
         ("mailkeep_config_last_reload_successful",): 0,
         ("mailkeep_commands_running",): 7,
         ("mailkeep_build_info", "1.2"): 1,
+        ("mailkeep_process_info", "", ""): 1,
     }
     assert {key(*parts): value for parts, value in expected.items()}.items() <= found.items()
     assert key("process_resident_memory_bytes") in found
