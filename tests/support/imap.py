@@ -115,6 +115,7 @@ class RunningImap:
     service: ImapService
     configuration: Live[Configuration]
     store: Store
+    feed: ChangeFeed
     clients: list[Client] = field(default_factory=list)
 
     async def connect(self, *, tls: bool = False, **rest: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -173,7 +174,7 @@ async def imap_service(
     if certificate is not None:
         listeners.append(Listener("127.0.0.1", 0, tls=True))
     await server.listen(listeners)
-    running = RunningImap(server, service, live, store)
+    running = RunningImap(server, service, live, store, feed)
     try:
         yield running
     finally:

@@ -5,17 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from services.common.directory import AddressUnknown, Entry, LoginRefusal, LoginRefused, Status, parse_name
+from services.common.directory import (
+    AddressUnknown,
+    DirectoryUnavailable,
+    Entry,
+    LoginRefusal,
+    LoginRefused,
+    Status,
+    parse_name,
+)
+from services.common.domain import Quota
 
 PASSWORD = "correct horse"
 
 
 @dataclass(slots=True)
 class People:
-    """Implements `services.common.directory.Directory`."""
+    """Implements `services.common.directory.Directory`; all have one quota, and `away` nobody can be looked up."""
 
     passwords: dict[str, str] = field(default_factory=dict)
     statuses: Mapping[str, Status] = field(default_factory=dict)
+    quota: Quota = field(default_factory=Quota)
+    away: bool = False
     generation: int = 0
     ready: bool = True
     current: bool = True
@@ -25,6 +36,8 @@ class People:
 
     async def authenticate(self, name: str, password: str) -> Entry:
         """See `Directory.authenticate`."""
+        if self.away:
+            raise DirectoryUnavailable
         account = str(parse_name(name))
         if self.passwords.get(account) != password:
             raise LoginRefused(LoginRefusal.CREDENTIALS)
@@ -38,4 +51,4 @@ class People:
         return self._entry(account)
 
     def _entry(self, account: str) -> Entry:
-        return Entry(account, status=self.statuses.get(account, Status.ACTIVE))
+        return Entry(account, status=self.statuses.get(account, Status.ACTIVE), quota=self.quota)

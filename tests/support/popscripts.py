@@ -6,7 +6,7 @@ option.NAME: an option of the service.
 
 Variables: user, password, their base64 forms user64, password64, plain64 (a PLAIN response), acting64 (one that wants
 to act for another), size1, size2, ... and octets, long. Actions: unlocked (wait until no session is left), store_stop,
-store_start.
+store_start, damage NUMBER.
 """
 
 from __future__ import annotations
@@ -90,4 +90,7 @@ def _actions(service: PopService, store: StoreFixture) -> dict[str, Action]:
         if not store.configuration.store.storewait:
             await store.client.wait_ready(5)
 
-    return {"unlocked": service.emptied, "store_stop": store.stop, "store_start": store_start}
+    async def damage(number: str) -> None:
+        store.damage(int(number))
+
+    return {"unlocked": service.emptied, "store_stop": store.stop, "store_start": store_start, "damage": damage}

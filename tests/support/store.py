@@ -23,6 +23,12 @@ from services.store.maintenance import EmbeddedMaintenance, NoMaintenance
 from services.store.server import StoreServer, listeners_of
 
 
+def spoil(bodies: MemoryBodyStore, number: int) -> None:
+    """Let the body that was kept as the so manieth be another than was kept."""
+    kept = bodies._bodies
+    kept[number - 1] = b"?" * len(kept[number - 1])
+
+
 class StoreFixture:
     """`async with StoreFixture() as store:` and `store.client` and `store.bodies` are ready.
 
@@ -109,6 +115,11 @@ class StoreFixture:
         if self._embedded is not None:
             await self._embedded.close()
             self._embedded = None
+
+    def damage(self, number: int) -> None:
+        """Spoil the body that was kept as the so manieth; of a store in memory."""
+        assert self._memory is not None
+        spoil(self._memory[1], number)
 
     def reconfigure(self, **options: int | str) -> None:
         """Change options of the store while it runs."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-
 import pytest
 
-from services.common.directory import DirectoryUnavailable, Entry, LoginRefusal, Status
+from services.common.directory import LoginRefusal, Status
 from services.common.domain import DELETED, Account, AppendItem, FlagChange, FlagOperation, Quota
 from services.common.options import ImapOptions
 from services.imap.handlers import COMMANDS, notauth
@@ -15,20 +13,6 @@ from tests.support.imap import USER, Client, RunningImap, local_imap
 from tests.support.people import PASSWORD, People
 
 LOGIN = f'LOGIN {USER} "{PASSWORD}"'
-
-
-@dataclass(slots=True)
-class Limited(People):
-    """People with a quota, of a directory that can be away."""
-
-    quota: Quota = field(default_factory=Quota)
-    away: bool = False
-
-    async def authenticate(self, name: str, password: str) -> Entry:
-        if self.away:
-            raise DirectoryUnavailable
-        entry = await People.authenticate(self, name, password)
-        return replace(entry, quota=self.quota)
 
 
 async def greeted(running: RunningImap) -> Client:
@@ -56,7 +40,7 @@ async def test_an_account_that_may_not_log_in_is_told_so_only_with_the_right_pas
 
 @pytest.mark.rfc("5530", "3")
 async def test_a_directory_that_is_away_is_unavailable() -> None:
-    people = Limited({USER: PASSWORD}, away=True)
+    people = People({USER: PASSWORD}, away=True)
     async with local_imap(people=people) as running:
         client = await greeted(running)
         assert (await client.do(LOGIN))[-1].startswith(b"NO [UNAVAILABLE]")
@@ -73,7 +57,7 @@ async def test_an_account_has_so_many_sessions() -> None:
 
 @pytest.mark.rfc("9051", "7.1")
 async def test_an_append_over_quota_is_overquota() -> None:
-    async with local_imap(people=Limited({USER: PASSWORD}, quota=Quota(max_bytes=100))) as running:
+    async with local_imap(people=People({USER: PASSWORD}, quota=Quota(max_bytes=100))) as running:
         client = await running.client()
         await client.ok(b"APPEND INBOX {60+}\r\n" + b"x" * 60)
         assert (await client.do(b"APPEND INBOX {60+}\r\n" + b"x" * 60))[-1].startswith(b"NO [OVERQUOTA]")
@@ -143,7 +127,7 @@ async def test_a_login_that_is_known_asks_the_store_nothing() -> None:
 
 @pytest.mark.rfc("9051", "6.3.12")
 async def test_a_large_message_is_not_asked_for_where_it_has_no_room() -> None:
-    people = Limited({USER: PASSWORD}, quota=Quota(max_bytes=100_000))
+    people = People({USER: PASSWORD}, quota=Quota(max_bytes=100_000))
     async with local_imap(people=people) as running:
         client = await running.client()
         assert await client.do("APPEND INBOX {100001}") == [b"NO [OVERQUOTA] The account is at its quota"]
