@@ -78,6 +78,27 @@ async def test_sessions_of_a_user(running: Processes) -> None:
         assert (await third.ask(f'LOGIN {OTHER} "{PASSWORD}"'.encode()))[-1].startswith(b"a OK")
 
 
+WAITING = ((b"a IDLE\r\n", b"+"), (b"a APPEND INBOX {1000}\r\n", b"+"), (b"a APPEND INBOX {1000+}\r\nhalf", b""))
+
+
+@pytest.mark.parametrize(("command", "answer"), WAITING, ids=["idle", "asked for a literal", "half a literal"])
+async def test_clients_that_wait_or_are_waited_for_hold_no_slot(
+    running: Processes, command: bytes, answer: bytes
+) -> None:
+    """Two commands may run at once."""
+    port = running.services.imap
+    await nobody(running, "imap")
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(imap(port, user)) for user in (USER, USER, OTHER)]
+        for client in clients:
+            await client.send(command)
+            if answer:
+                assert (await client.line()).startswith(answer)
+        async with imap(port, OTHER) as other:
+            await other.done(b"STATUS INBOX (MESSAGES)")
+        assert running.metric("imap", "mailkeep_commands_running") == 0
+
+
 async def test_one_maildrop_is_one_client_s(running: Processes) -> None:
     port = running.services.pop
     async with pop(port), peer(port) as second:

@@ -1,4 +1,7 @@
-"""A client that asks for much and reads nothing: bounded memory, others are served meanwhile, and it is closed."""
+"""A client that asks for much and reads nothing: bounded memory, others are served meanwhile, and it is closed.
+
+One command may run at a time: whoever waits for a client to read holds no slot.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     with processes(
         tmp_path_factory.mktemp("slow"),
         IMAP_WRITETIMEOUT=seconds, POP_WRITETIMEOUT=seconds, IMAP_CACHEBYTES="8388608",
+        IMAP_MAXTHREADS="1", POP_MAXTHREADS="1",
     ) as made:  # fmt: skip
         asyncio.run(fill(made))
         yield made
