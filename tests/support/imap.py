@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from services.common.bodyreader import BodyReader
 from services.common.directory import Directory
-from services.common.domain import INBOX, AccountId, AppendItem, BodyRef, MailboxDelta, MailboxId, Quota
+from services.common.domain import INBOX, AccountId, AppendItem, BodyRef, Column, MailboxDelta, MailboxId, Quota
 from services.common.listening import Listener
 from services.common.live import Live
 from services.common.login import Login
@@ -105,6 +105,20 @@ async def fill(store: Store, messages: Sequence[bytes], account: str = USER, mai
         items = [AppendItem(body) for body in messages[start : start + 100]]
         await store.append(account_id, mailbox, items, Quota(), request_id=f"fill-{account}-{mailbox}-{start}")
     return account_id
+
+
+async def rescued(running: RunningImap, *uids: int) -> None:
+    """Wait until the process has what it needs to show messages of USER's INBOX after another one expunged them."""
+    account_id = (await running.store.open_account(USER)).account_id
+    status = await running.store.get_mailbox(account_id, INBOX)
+    shared = running.service.mailboxes.get(account_id, status.mailbox_id)
+    assert shared is not None
+    for _ in range(4000):
+        locations = shared.columns.get(Column.LOCATION)
+        if locations and all(locations[shared.index(uid)] is not None for uid in uids):
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError(shared.doomed)
 
 
 @dataclass(slots=True)

@@ -149,7 +149,7 @@ async def test_goodbyes_are_spread_over_the_window() -> None:
         clients = [await lines.greeted() for _ in range(20)]
         loop = asyncio.get_running_loop()
         start = loop.time()
-        drain = asyncio.create_task(lines.server.drain(0.6))
+        drain = asyncio.create_task(lines.server.drain(2.0))
         told: list[float] = []
 
         async def hear(client: asyncio.StreamReader) -> None:
@@ -157,7 +157,7 @@ async def test_goodbyes_are_spread_over_the_window() -> None:
             told.append(loop.time() - start)
 
         await asyncio.gather(*(hear(client.reader) for client in clients))
-        assert len({round(moment / 0.06) for moment in told}) > 3
+        assert len({round(moment / 0.2) for moment in told}) > 3
         await drain
 
 

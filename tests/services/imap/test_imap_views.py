@@ -13,7 +13,7 @@ from services.common.domain import INBOX, SYSTEM_FLAGS, AccountId, AppendItem, Q
 from services.common.store import Store
 from services.store.backends.memory import open_memory
 from services.store.mailstore import MailStore
-from tests.support.imap import Client, LocalFeed, RunningImap, StoreBodies, fill, imap_service
+from tests.support.imap import Client, LocalFeed, RunningImap, StoreBodies, fill, imap_service, rescued
 from tests.support.mirror import Mirror, Seen
 
 FLAGS = (b"\\Seen", b"\\Flagged", b"\\Deleted", b"$Work")
@@ -158,7 +158,7 @@ async def test_view_is_kept_while_another_process_expunges() -> None:
         await reader.ok("FETCH 1:* (FLAGS)")
         await other.ok("STORE 2:3 +FLAGS (\\Deleted)")
         await _until(watcher, b"* 3 FETCH (UID 3 FLAGS (\\Deleted))")
-        await asyncio.sleep(0.02)  # the rescue of what is about to go
+        await rescued(first, 2, 3)
         await other.ok("EXPUNGE")
         await _until(watcher, b"* 2 EXPUNGE")
         fetched = await reader.ok("FETCH 1:4 (UID BODY.PEEK[])")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import grpc
 import pytest
@@ -99,13 +99,19 @@ async def test_a_slow_call_holds_no_other_back(store: StoreFixture, held: dict[s
     assert (await slow).name == "Junk"
 
 
+async def _until(check: Callable[..., bool]) -> None:
+    async with asyncio.timeout(30):
+        while not check():  # noqa: ASYNC110 - what is looked at tells nobody
+            await asyncio.sleep(0.005)
+
+
 async def test_no_more_than_a_window_runs_and_the_rest_follows(
     store: StoreFixture, held: dict[str, asyncio.Event], received: Frames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exchange, "WINDOW", 10)
     held["Junk"] = asyncio.Event()
     calls = [asyncio.create_task(store.client.get_mailbox(ONE, "Junk")) for _ in range(35)]
-    await asyncio.sleep(0.05)
+    await _until(lambda: sum(len(frame.calls) for frame in received) >= 10)
     assert sum(len(frame.calls) for frame in received) == 10
     held["Junk"].set()
     await asyncio.gather(*calls)
@@ -118,9 +124,12 @@ async def test_the_server_reads_no_further_while_its_window_is_full(
     monkeypatch.setattr(serving, "WINDOW", 3)
     held["Junk"] = asyncio.Event()
     calls = []
-    for _ in range(5):
+    for number in range(3):
         calls.append(asyncio.create_task(store.client.get_mailbox(ONE, "Junk")))
-        await asyncio.sleep(0.01)
+        await _until(lambda so_far=number: len(received) > so_far)
+    for _ in range(2):
+        calls.append(asyncio.create_task(store.client.get_mailbox(ONE, "Junk")))
+        await asyncio.sleep(0.02)
     assert len(received) == 3
     held["Junk"].set()
     await asyncio.gather(*calls)
