@@ -1,7 +1,7 @@
 """What is remembered of messages that are gone, and for how long.
 
 `expunged` says which messages went after a modification sequence: for sessions that were cut off, and for clients that
-resynchronise (RFC 7162 section 3.2.7). Of a mailbox with more than that to tell, the oldest is forgotten, up to the
+resynchronise (RFC 7162 section 3.2.6). Of a mailbox with more than that to tell, the oldest is forgotten, up to the
 sequence that its `history_floor` names; who knows the mailbox from before then is given the whole of it again, which
 costs no more than such a history would.
 
