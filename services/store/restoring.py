@@ -2,7 +2,8 @@
 
 What happened after the backup was made is forgotten, and clients and front ends remember it: a UID, a modification
 sequence or an account number that was given then must not come to mean something else. So all counters skip ahead, and
-every message counts as changed, since its flags may be older than those that a client knows.
+every message counts as changed, since its flags may be older than those that a client knows. What came and went since
+the backup is known to nobody: whoever asks what is new gets each mailbox whole, once.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Final
 
 import apsw
 
+from services.store.backends.sqliteconnection import migrate
 from services.store.mailstore.uidranges import MAX_UID
 
 GIVEN: Final = 1 << 20
@@ -24,13 +26,19 @@ _STATEMENTS: Final = (
     f"UPDATE sqlite_sequence SET seq = seq + {GIVEN} WHERE name = 'accounts'",  # noqa: S608
     f"UPDATE mailboxes AS b SET uidnext = min(uidnext + {GIVEN}, {MAX_UID}),"  # noqa: S608
     " modseq = (SELECT a.modseq FROM accounts a WHERE a.account_id = b.account_id)",
+    "UPDATE mailboxes SET history_floor = modseq",
     "UPDATE messages AS m SET modseq = (SELECT a.modseq FROM accounts a WHERE a.account_id = m.account_id)"
     " WHERE EXISTS (SELECT 1 FROM accounts a WHERE a.account_id = m.account_id)",
 )
 
 
 def skip_ahead(path: str) -> None:
-    """Raise the counters of the metadata at `path`, which nobody has open. Blocks. Raises apsw.Error."""
-    with closing(apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)) as connection, connection:
-        for statement in _STATEMENTS:
-            connection.execute(statement)
+    """Raise the counters of the metadata at `path`, which nobody has open; an older schema becomes the present one.
+
+    Blocks. Raises apsw.Error.
+    """
+    with closing(apsw.Connection(path, flags=apsw.SQLITE_OPEN_READWRITE)) as connection:
+        migrate(connection)
+        with connection:
+            for statement in _STATEMENTS:
+                connection.execute(statement)

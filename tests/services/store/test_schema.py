@@ -17,6 +17,7 @@ from services.store import schema
 from services.store.backends import sqliteconnection
 from services.store.backends.sqlite import SqliteDatabase
 from services.store.backends.sqliteconnection import schema_version
+from services.store.backup import backup, restore
 from services.store.check import check
 from services.store.embedded import EmbeddedStore, metadata_path
 from services.store.mailstore import MailStore
@@ -75,6 +76,25 @@ async def test_a_kept_store_serves_its_mail(version: int, tmp_path: Path) -> Non
     store = MailStore(engine.database, engine.bodies, StoreOptions())
     try:
         await serves(store)
+    finally:
+        await store.close()
+        await engine.close()
+
+
+@pytest.mark.parametrize("version", RELEASED)
+async def test_a_backup_of_each_schema_can_be_restored(version: int, tmp_path: Path) -> None:
+    kept_store(version, tmp_path / "old")
+    assert backup(str(tmp_path / "old"), str(tmp_path / "backup")) == []
+    assert restore(str(tmp_path / "backup"), str(tmp_path / "new")) == []
+    engine = await EmbeddedStore.open(str(tmp_path / "new"), StoreOptions())
+    store = MailStore(engine.database, engine.bodies, StoreOptions())
+    try:
+        anna = await store.open_account("anna@example.com", create=False)
+        whole = await store.sync_mailbox(anna.account_id, "INBOX")
+        assert list(whole.changed.uids) == [1, 3, 4]
+        for known in (1, 2, 1_000, whole.status.modseq - 1):
+            assert await store.sync_mailbox(anna.account_id, "INBOX", known) == whole, "what went since is not known"
+        assert not (await store.sync_mailbox(anna.account_id, "INBOX", whole.status.modseq)).changed.uids
     finally:
         await store.close()
         await engine.close()
