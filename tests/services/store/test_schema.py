@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tarfile
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -175,6 +178,41 @@ async def test_a_kill_during_a_migration_leaves_the_step_undone(
     assert schema_version(connection) == NEXT
     assert "later" in tables(connection)
     connection.close()
+
+
+STEP = 1_500
+"""Tables that the migration of `MIGRATE` makes: it takes long enough to be killed in."""
+MIGRATE = f"""
+import sys
+from services.store import schema
+from services.store.backends import sqliteconnection
+
+schema.SCHEMA_VERSION = {NEXT}
+schema.MIGRATIONS[{NEXT}] = lambda dialect: ["CREATE TABLE later%d (a INTEGER)" % n for n in range({STEP})]
+print("begun", flush=True)
+sqliteconnection.prepare(sys.argv[1], cache_bytes=1 << 20).close()
+"""
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.01, 0.03, 0.1, 0.3])
+def test_a_process_killed_while_it_migrates_leaves_the_old_store_or_the_new(
+    seconds: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = kept_store(schema.SCHEMA_VERSION, tmp_path)
+    with subprocess.Popen([sys.executable, "-c", MIGRATE, path], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"begun\n"
+        time.sleep(seconds)
+        process.kill()
+    with closing(apsw.Connection(path)) as connection:
+        made = sum(name.startswith("later") for name in tables(connection))
+        assert (schema_version(connection), made) in {(NEXT - 1, 0), (NEXT, STEP)}
+        assert connection.pragma("integrity_check") == "ok"
+    subprocess.run([sys.executable, "-c", MIGRATE, path], check=True, stdout=subprocess.DEVNULL, timeout=100)
+    with closing(apsw.Connection(path)) as connection:
+        assert schema_version(connection) == NEXT
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", NEXT)
+    assert list(check(str(tmp_path))) == []
 
 
 def test_the_other_dialect_is_complete() -> None:
