@@ -27,7 +27,7 @@ from services.store.mailstore import MailStore
 from services.store.schema import Dialect, SchemaTooNew
 
 KEPT = Path(__file__).parent / "kept"
-"""A store of each released schema, made by `scripts/keep-store`."""
+"""A store of each released schema, made by `scripts/keep-store` (`tests.support.keptstore`)."""
 RELEASED = range(1, schema.SCHEMA_VERSION + 1)
 NEXT = schema.SCHEMA_VERSION + 1
 
@@ -104,7 +104,7 @@ async def test_a_backup_of_each_schema_can_be_restored(version: int, tmp_path: P
 
 
 async def serves(store: MailStore) -> None:
-    """All that `scripts/keep-store` puts into a store is there, and the store goes on from it."""
+    """All that `keptstore` puts into a store is there, and the store goes on from it."""
     anna = await store.open_account("anna@example.com", create=False)
     boxes = {box.name: box for box in await store.list_mailboxes(anna.account_id)}
     assert {name: box.messages for name, box in boxes.items() if box.messages} == {
