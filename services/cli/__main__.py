@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from services import __version__
+from services.cli.output import EXIT_INTERRUPTED
 
 _ROWS: Final[dict[str, tuple[str, str]]] = {
     "run": ("running", "run"),
@@ -71,7 +72,10 @@ def _options(
 def main() -> None:
     """The `mailkeep` command."""
     first = sys.argv[1] if len(sys.argv) > 1 else ""
-    application([first] if first in _ROWS and _COMPLETION not in os.environ else _ROWS)()
+    try:
+        application([first] if first in _ROWS and _COMPLETION not in os.environ else _ROWS)()
+    except KeyboardInterrupt:  # while modules were imported: no command has begun
+        sys.exit(EXIT_INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from services.cli import __main__ as main_module
+
 RUN = """
 import sys
 from services.cli.__main__ import main
@@ -38,3 +40,14 @@ def test_a_command_imports_what_it_needs(tmp_path: Path, words: tuple[str, ...])
 
 def test_help_lists_every_command(tmp_path: Path) -> None:
     assert {"services.cli.supervisor", "services.cli.mail"} <= imported(tmp_path, "--help")
+
+
+def test_an_interrupt_before_a_command_begins_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main_module, "import_module", interrupted)
+    monkeypatch.setattr(sys, "argv", ["mailkeep", "account", "list"])
+    with pytest.raises(SystemExit) as caught:
+        main_module.main()
+    assert caught.value.code == 130
