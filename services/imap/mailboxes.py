@@ -95,18 +95,20 @@ class Mailboxes:
             known = self._known.get((account_id, mailbox_id))
             if known is None and delta.since:  # the name now means another mailbox
                 delta = await self._store.sync_mailbox(account_id, mailbox_id)
-        self._names[account_id, name] = mailbox_id
-        if known is None:
-            return self._adopt(delta)
-        if not known.apply(delta):
+        if known is not None and not known.apply(delta):
             await self._refresh(known)
+        if known is None or (known.gone and not delta.since):
+            known = self._adopt(delta)
+        self._names[account_id, name] = mailbox_id
         return known
 
     def _adopt(self, delta: MailboxDelta) -> SharedMailbox:
         key = (delta.account_id, delta.status.mailbox_id)
         known = self._known.get(key)
         if known is not None and known.apply(delta):
-            return known
+            if not known.gone:
+                return known
+            self._lost(known)
         shared = self._known[key] = SharedMailbox(delta)
         self._feed.follow(*key, shared.known, lambda change: self._changed(shared, change))
         self._release(shared)
@@ -121,6 +123,8 @@ class Mailboxes:
             self._lost(shared)
         else:
             shared.apply(delta)
+            if shared.gone:
+                self._lost(shared)
 
     # the feed
     def _changed(self, shared: SharedMailbox, delta: MailboxDelta) -> None:

@@ -148,13 +148,16 @@ class SharedMailbox:
 
     # changes
     def apply(self, delta: MailboxDelta) -> bool:
-        """Take a delta of the feed or of a sync; False when something before it is missing."""
+        """Take a delta of the feed or of a sync; False when something before it is missing. It may be `gone` then."""
         if delta.gone:
             self.vanish()
             return True
         if delta.since > self.known:
             return False
         if delta.status.modseq > self.known:
+            if not delta.since and self._turned_back(delta.changed.uids):
+                self.vanish()
+                return True
             self._remove(delta.expunged if delta.since else self._missing(delta.changed.uids))
             self._merge(delta.changed)
             self._advance(delta.since, delta.status)
@@ -166,6 +169,10 @@ class SharedMailbox:
     def _missing(self, living: Sequence[int]) -> list[int]:
         """What we know of and the whole mailbox, told anew, does not have."""
         return sorted(set(self.uids).difference(living))
+
+    def _turned_back(self, living: Sequence[int]) -> bool:
+        """Whether messages are there again that went: the store was restored. No view can take them in."""
+        return not set(self.uids).issuperset(uid for uid in living if uid <= self.top)
 
     def apply_flags(self, result: FlagResult) -> None:
         """Take the outcome of an own STORE."""
@@ -283,7 +290,7 @@ class SharedMailbox:
             column[:] = compress(column, stays)
 
     def vanish(self) -> None:
-        """The mailbox was deleted: to its sessions, every message is expunged."""
+        """The mailbox was deleted, or is another one now: to its sessions, every message is expunged."""
         if not self.gone:
             self.gone = True
             self._remove(tuple(self.uids))

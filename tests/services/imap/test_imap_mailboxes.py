@@ -6,10 +6,11 @@ import asyncio
 from array import array
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from services.common.domain import INBOX, AppendItem, Quota, Rows
+from services.common.domain import INBOX, AppendItem, MailboxDelta, Quota, Rows
 from services.common.options import ImapOptions
 from tests.support.imap import Client, fill, local_imap
 
@@ -151,3 +152,26 @@ async def test_a_mailbox_told_anew_is_compared_with_what_was_known() -> None:
         assert list(shared.uids) == [1, 4, 6, 7]
         told = await client.ok("NOOP")
         assert told[:4] == [b"* 5 EXPUNGE", b"* 3 EXPUNGE", b"* 2 EXPUNGE", b"* 4 EXISTS"]
+
+
+async def test_messages_that_come_back_with_a_restored_store_are_seen_by_new_sessions() -> None:
+    """Those that were there see the mailbox emptied: their numbers cannot be made to fit."""
+    async with local_imap([MESSAGE % number for number in range(4)]) as running:
+        client, other = await running.client(select="INBOX"), await running.client()
+        account_id = await fill(running.store, [])
+        before = await running.store.sync_mailbox(account_id, INBOX)
+        await client.ok("STORE 2 +FLAGS.SILENT (\\Deleted)")
+        await client.ok("EXPUNGE")
+        modseq = (await running.store.get_mailbox(account_id, INBOX)).modseq + 1
+        status = replace(before.status, modseq=modseq)
+        restored = replace(before, status=status, changed=replace(before.changed, modseqs=array("Q", [modseq] * 4)))
+        real = running.service.mailboxes._store.sync_mailbox
+
+        async def sync(*arguments: Any, **rest: Any) -> MailboxDelta:
+            await real(*arguments, **rest)
+            return restored
+
+        running.service.mailboxes._store.sync_mailbox = sync  # type: ignore[method-assign]
+        assert await _exists(other, INBOX) == 4
+        assert await client.ok("NOOP") == [b"* 3 EXPUNGE", b"* 2 EXPUNGE", b"* 1 EXPUNGE"]
+        assert await _exists(client, INBOX) == 4
