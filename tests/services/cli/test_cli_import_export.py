@@ -158,7 +158,11 @@ def test_an_interrupted_import_says_what_it_did_and_is_made_good_by_a_repeat(
     count = 10_000
     many(tmp_path / "big", count)
     words = [sys.executable, "-m", "services.cli", "import", OTHER, str(tmp_path / "big"), "--folder", "Big", "--json"]
-    with subprocess.Popen(words, env=filled.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    # A shell's background job ignores SIGINT, and so would its children: what is caught here is as usual for them.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(words, env=filled.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    signal.signal(signal.SIGINT, before)
+    with process:
         wait_for_messages(filled, "Big")
         process.send_signal(signal.SIGINT)
         out, said = process.communicate(timeout=60)
