@@ -237,6 +237,9 @@ class Connection:
         try:
             while True:
                 try:
+                    if self._point.exchange is None:
+                        # Also for calls of their own: only the stream's greeting tells that the store understands us.
+                        await self._point.opened(patience)
                     return await attempt(patience)
                 except (StoreError, grpc.aio.AioRpcError) as raised:
                     error = raised if isinstance(raised, StoreError) else error_of_call(raised)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import stat
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -95,6 +96,9 @@ async def test_a_caller_of_another_contract_is_told_ours_and_goes(
                 await asyncio.sleep(0.01)
         with pytest.raises(StoreError):
             await client.wait_ready(0.5)
+        client.reconfigure(replace(store.configuration, store=replace(store.configuration.store, storewait=0)))
+        with pytest.raises(StoreError):
+            await client.list_accounts()
         assert not client.ready
         assert not client.understood
         assert told() == 2, "once for each of its streams, however often it tries"
