@@ -18,7 +18,7 @@ from services.common.domain import AccountId, MailboxId
 from services.store.backends import Transaction
 
 KEPT: Final = 5_000
-"""Expunged messages of a mailbox that are remembered at least."""
+"""Expunged messages of a mailbox that are remembered; fewer where the oldest of them went together with more."""
 SLACK: Final = 5_000
 """So many more there may be before the oldest are forgotten: not one at a time."""
 BATCH: Final = 1_000
