@@ -27,6 +27,7 @@ _ROWS: Final[dict[str, tuple[str, str]]] = {
     "account": ("accounts", "commands"),
     "mailbox": ("mailboxes", "commands"),
     "store": ("storage", "commands"),
+    "access": ("accessing", "commands"),
     "config": ("configuring", "commands"),
 }
 """A command, or a group of them: its module in `services.cli`, and its name there."""

@@ -104,6 +104,12 @@ class Channel(Protocol):
         """Whether STARTTLS can be offered: there is a certificate and TLS is not on yet."""
         return not self.tls and self.server.tls is not None and self.server.tls.available
 
+    @property
+    def server_address(self) -> str:
+        """This end's IP address, "" on a Unix socket."""
+        name = self._transport.get_extra_info("sockname")
+        return str(name[0]).removeprefix("::ffff:") if isinstance(name, tuple) else ""
+
     def write(self, data: bytes) -> None:
         """Queue bytes for the client; nothing once it is gone."""
         if data and not self._state & LOST:

@@ -15,6 +15,7 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from services.common import crosschecks
+from services.common.access.patterns import FilterError
 from services.common.options import Configuration
 from services.common.problems import ConfigurationError, Problem
 from services.common.settings import Setting, SettingsError, from_environment, from_file
@@ -92,8 +93,9 @@ def _values(settings: Iterable[Setting], problems: list[Problem]) -> dict[str, A
 def _take(row: Row, setting: Setting, values: dict[str, Any], problems: list[Problem]) -> None:
     try:
         values[row.name] = convert(row, setting.value)
-    except ValueError:
-        text = f"is not allowed; allowed: {row.allowed}"
+    except ValueError as error:
+        why = f" ({error})" if isinstance(error, FilterError) else ""
+        text = f"is not allowed{why}; allowed: {row.allowed}"
         problems.append(Problem(row.name, _shown(row, setting.value), text, setting.source))
 
 
@@ -109,7 +111,8 @@ def _shown(row: Row, value: object) -> str:
         return "(secret)"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    separator = " $ " if row.option.syntax == "filter" else ", "
+    return separator.join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _build(values: Mapping[str, Any], folder: str) -> Configuration:

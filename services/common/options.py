@@ -109,6 +109,13 @@ class PopOptions(ServiceOptions):
     banner: str = option(
         "Mailkeep POP3 ready", "Text of the greeting.", high=256, live=True, legacy="service.pop.banner"
     )
+    domainallowed: tuple[str, ...] = option(
+        (), "Filters for clients that may connect, such as `pop: 192.0.2.0/24`; they are looked at first.",
+        live=True, syntax="filter",
+    )  # fmt: skip
+    domainnotallowed: tuple[str, ...] = option(
+        (), "Filters for clients that may not connect, such as `ALL: ALL EXCEPT 10.1.`.", live=True, syntax="filter"
+    )
     logindelay: int = option(
         0,
         "Seconds an account must wait between logins to one process (LOGIN-DELAY).",
@@ -149,6 +156,13 @@ class ImapOptions(ServiceOptions):
     )  # fmt: skip
     banner: str = option(
         "Mailkeep IMAP ready", "Text of the greeting.", high=256, live=True, legacy="service.imap.banner"
+    )
+    domainallowed: tuple[str, ...] = option(
+        (), "Filters for clients that may connect, such as `imap: 192.0.2.0/24`; they are looked at first.",
+        live=True, syntax="filter",
+    )  # fmt: skip
+    domainnotallowed: tuple[str, ...] = option(
+        (), "Filters for clients that may not connect, such as `ALL: ALL EXCEPT 10.1.`.", live=True, syntax="filter"
     )
     literal: str = option(
         "LITERAL+", "Which non-synchronising literals are offered (RFC 7888).", choices=("LITERAL+", "LITERAL-")

@@ -15,6 +15,7 @@ from enum import Enum
 from time import time
 from typing import Final, Protocol
 
+from services.common.access.service import ServiceFilters
 from services.common.clocks import Wheel
 from services.common.connection import Clock, Connection
 from services.common.domain import SessionInfo
@@ -43,6 +44,7 @@ class TurnedAway(Enum):
     PROCESS = "process"
     ADDRESS = "address"
     DRAINING = "draining"
+    FILTER = "filter"
 
 
 class SessionOptions(Protocol):
@@ -95,6 +97,7 @@ class StreamServer:
         self.wheel = Wheel(self.loop, tick)
         self.patience: list[float] = []
         self.draining = False
+        self._filters = ServiceFilters()
         self._connect = connect
         self._servers: list[tuple[Listener, asyncio.Server | TlsAcceptor]] = []
         self._connections: set[Connection] = set()
@@ -137,7 +140,7 @@ class StreamServer:
     # ---- called by the connections ----------------------------------------------------------------------------------
     def admit(self, connection: Connection) -> TurnedAway | None:
         """Count a client that has connected; why it must go again, or None."""
-        why = self._obstacle(connection.address)
+        why = self._obstacle(connection)
         if why is None:
             self._connections.add(connection)
             self.observer.session_opened(self.service)
@@ -168,19 +171,29 @@ class StreamServer:
         """Whether a TLS client may shake hands, if only to be told that there is no room."""
         return len(self._connections) + shaking < self.options.value.maxsessions + MAX_TURNED_AWAY
 
-    def _obstacle(self, address: str) -> TurnedAway | None:
+    def _obstacle(self, connection: Connection) -> TurnedAway | None:
         options = self.options.value
         if self.draining:
             return TurnedAway.DRAINING
+        if self._filters and not self._passes(connection):
+            return TurnedAway.FILTER
         if len(self._connections) >= options.maxsessions:
             return TurnedAway.PROCESS
         limit = options.maxsessionsperaddress
-        if limit and self.registry.from_address(address) >= limit:
+        if limit and self.registry.from_address(connection.address) >= limit:
             return TurnedAway.ADDRESS
         return None
 
+    def _passes(self, connection: Connection) -> bool:
+        """Whether the service's filters let the client in."""
+        decision = self._filters.decide(self.service, connection.address, connection.server_address)
+        if not decision.allowed:
+            connection.log.info("refused by filter", rule=decision.rule or "none", why=decision.because)
+        return decision.allowed
+
     def _take_options(self, options: SessionOptions) -> None:
         self.observer.session_limit(self.service, options.maxsessions)
+        self._filters = ServiceFilters(getattr(options, "domainallowed", ()), getattr(options, "domainnotallowed", ()))
         # In the order of Clock.
         self.patience = [
             float(options.logintimeout),

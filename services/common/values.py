@@ -8,6 +8,7 @@ from dataclasses import MISSING, dataclass, fields
 from ipaddress import ip_address, ip_network
 from typing import Any, Final, get_type_hints
 
+from services.common.access.service import check_filter
 from services.common.options import METADATA_KEY, Configuration, Option
 from services.common.sizes import parse_size
 
@@ -20,6 +21,8 @@ WORDS: Final[dict[str, bool]] = {
 }  # fmt: skip
 _HOST: Final = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
 MAX_TEXT: Final = 1024
+_SEPARATORS: Final = {"filter": r"[$\n]"}
+"""What stands between the texts of a list written as one text, where it is no comma; by syntax."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +150,8 @@ def _text(option: Option, value: object) -> str:
 
 
 def _list(option: Option, value: object) -> tuple[str, ...]:
-    items = [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+    separators = _SEPARATORS.get(option.syntax, ",")
+    items = [item.strip() for item in re.split(separators, value) if item.strip()] if isinstance(value, str) else value
     if not isinstance(items, list):
         raise ValueError
     return tuple(_text(option, item) for item in items)
@@ -192,6 +196,7 @@ SYNTAXES: Final[dict[str, tuple[str, Callable[[str], bool]]]] = {
     "address": ("an IP address or host name; * is every address", _is_host),
     "network": ("a network such as 192.0.2.0/24 or an IP address", _holds(ip_network)),
     "target": ("host:port or unix:PATH", _is_target),
+    "filter": ("a filter such as `ALL: 192.0.2.0/24 EXCEPT 192.0.2.9`, with addresses for hosts", check_filter),
     "domain": ("a domain", lambda text: text.isascii() is False or _HOST.fullmatch(text) is not None),
 }
 

@@ -14,6 +14,7 @@ from services.imap.service import ImapService
 REFUSALS: Final[Mapping[TurnedAway, bytes]] = {
     TurnedAway.PROCESS: bye(b"Too many sessions", b"LIMIT"),
     TurnedAway.ADDRESS: bye(b"Too many sessions from this address", b"LIMIT"),
+    TurnedAway.FILTER: bye(b"Access from your address is not allowed"),
     TurnedAway.DRAINING: bye(b"The service is going down", b"UNAVAILABLE"),
 }
 

@@ -22,6 +22,7 @@ from services.lmtp.session import Surroundings
 REFUSALS: Final[Mapping[TurnedAway, bytes]] = {
     TurnedAway.PROCESS: Text.TOO_MANY_SESSIONS.value,
     TurnedAway.ADDRESS: Text.TOO_MANY_SESSIONS.value,
+    TurnedAway.FILTER: Text.NOT_ALLOWED.value,
     TurnedAway.DRAINING: Text.SHUTTING_DOWN.value,
 }
 SOCKET_MODE: Final = 0o666

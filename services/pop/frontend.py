@@ -21,6 +21,7 @@ from services.pop.session import Surroundings
 REFUSALS: Final[Mapping[TurnedAway, bytes]] = {
     TurnedAway.PROCESS: LINES[DEFAULT_LANGUAGE][Text.TOO_MANY_SESSIONS],
     TurnedAway.ADDRESS: LINES[DEFAULT_LANGUAGE][Text.TOO_MANY_SESSIONS],
+    TurnedAway.FILTER: LINES[DEFAULT_LANGUAGE][Text.ADDRESS_BARRED],
     TurnedAway.DRAINING: LINES[DEFAULT_LANGUAGE][Text.SHUTTING_DOWN],
 }
 

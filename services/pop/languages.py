@@ -58,6 +58,7 @@ class Text(Enum):
     TEMPORARY = auto()
     PERMANENT = auto()
     TOO_MANY_SESSIONS = auto()
+    ADDRESS_BARRED = auto()
     SHUTTING_DOWN = auto()
 
 
@@ -250,6 +251,13 @@ TEXTS: Final[dict[Text, Row]] = {
     ),
     Text.TOO_MANY_SESSIONS: _error(
         "SYS/TEMP", "Too many sessions", "Zu viele Sitzungen", "Trop de sessions", "Demasiadas sesiones"
+    ),
+    Text.ADDRESS_BARRED: _error(
+        "SYS/PERM",
+        "Access from your address is not allowed",
+        "Der Zugang von Ihrer Adresse ist nicht erlaubt",
+        "L'accès depuis votre adresse n'est pas autorisé",
+        "No se permite el acceso desde su dirección",
     ),
     Text.SHUTTING_DOWN: _error(
         "SYS/TEMP",

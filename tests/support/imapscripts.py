@@ -18,6 +18,7 @@ from typing import Any, Final
 from services.common.directory import Status
 from services.common.domain import INBOX, Quota
 from services.common.options import ImapOptions
+from services.common.values import TABLE, convert
 from tests.support.certificates import Certificate
 from tests.support.imap import OTHER, USER, LocalFeed, RunningImap, local_imap
 from tests.support.people import PASSWORD, People
@@ -70,7 +71,10 @@ async def play(transcript: Transcript, certificate: Certificate) -> None:
 def _options(settings: Mapping[str, str]) -> ImapOptions:
     kinds: dict[str, Any] = {field.name: type(getattr(ImapOptions(), field.name)) for field in fields(ImapOptions)}
     given = {key.removeprefix("option."): value for key, value in settings.items() if key.startswith("option.")}
-    changes: dict[str, Any] = {name: kinds[name](value) for name, value in given.items()}
+    changes: dict[str, Any] = {
+        name: convert(TABLE[f"imap.{name}"], value) if kinds[name] is tuple else kinds[name](value)
+        for name, value in given.items()
+    }
     return replace(ImapOptions(), **changes)
 
 

@@ -18,6 +18,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from services.common.options import PopOptions, StoreOptions
+from services.common.values import TABLE, convert
 from tests.support.certificates import Certificate
 from tests.support.people import PASSWORD
 from tests.support.pop import MESSAGES, USER, PopService, fill, pop_service
@@ -29,7 +30,10 @@ def options_of(settings: Mapping[str, str]) -> PopOptions:
     """The service's options with what the head says."""
     kinds: dict[str, Any] = {field.name: type(getattr(PopOptions(), field.name)) for field in fields(PopOptions)}
     given = {key.removeprefix("option."): value for key, value in settings.items() if key.startswith("option.")}
-    changes: dict[str, Any] = {name: kinds[name](value) for name, value in given.items()}
+    changes: dict[str, Any] = {
+        name: convert(TABLE[f"pop.{name}"], value) if kinds[name] is tuple else kinds[name](value)
+        for name, value in given.items()
+    }
     return replace(PopOptions(), **changes)
 
 

@@ -222,3 +222,26 @@ def test_names_are_the_same_everywhere() -> None:
 def test_the_reference_page_is_made_from_the_table() -> None:
     page = (ROOT / "docs" / "options.md").read_text()
     assert page == markdown(), "run: python -m services.common.reference > docs/options.md"
+
+
+def test_filters_in_one_text_are_separated_by_dollars_or_lines(tmp_path: Path) -> None:
+    configuration = good(tmp_path, MAILKEEP_POP_DOMAINALLOWED="pop: 10.1., 10.2. $ imap: ALL\nsmtp: ALL")
+    assert configuration.pop.domainallowed == ("pop: 10.1., 10.2.", "imap: ALL", "smtp: ALL")
+    text = "service.imap.domainnotallowed: ['ALL: 10.1., 10.2.', 'imap: ALL']"
+    assert good(tmp_path, text).imap.domainnotallowed == ("ALL: 10.1., 10.2.", "imap: ALL")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("imap: 10.1.2.300", "10.1.2.300 is no address at character 7"),
+        ("imap: ALL EXCEPT", "something is missing at character 17"),
+        ("imap: @hosts", "netgroups are not supported at character 7"),
+        ("imap: .example.org", "host names are not looked up here"),
+        ("ALL: KNOWN", "host names are not looked up here"),
+    ],
+)
+def test_a_filter_that_cannot_be_used_is_refused_with_its_place(tmp_path: Path, text: str, why: str) -> None:
+    found = errors(tmp_path, f"imap: {{domainallowed: ['{text}'], domainnotallowed: ['nntp: ALL']}}")
+    assert why in found["imap.domainallowed"]
+    assert "a service is one of" in found["imap.domainnotallowed"]

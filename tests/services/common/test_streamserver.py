@@ -200,3 +200,12 @@ async def test_a_bad_certificate_leaves_the_old_one(tmp_path: Path) -> None:
     with pytest.raises(CertificateError, match=r"key\.pem"):
         tls.load(options)
     assert tls.context is context
+
+
+async def test_filters_are_taken_up_for_clients_that_come_later() -> None:
+    async with line_server() as lines:
+        first = await lines.greeted()
+        lines.set(domainnotallowed=("ALL: ALL",))
+        second = await lines.connect()
+        assert await second.line() == "away filter"
+        assert await first.ask("user anna") == "in"

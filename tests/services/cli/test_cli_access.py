@@ -1,0 +1,64 @@
+"""`mailkeep access test`, as it is typed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+CONFIGURATION = """
+imap:
+  domainallowed: ["imap: 192.0.2.0/24 EXCEPT 192.0.2.9", "imap@[2001:db8::1]: ALL"]
+  domainnotallowed: ["ALL: ALL"]
+"""
+
+
+def ask(folder: Path, *arguments: str, service: str = "imap") -> subprocess.CompletedProcess[str]:
+    (folder / "mailkeep.yaml").write_text(CONFIGURATION)
+    command = [sys.executable, "-m", "services.cli", "access", "test", "--service", service, *arguments]
+    return subprocess.run(
+        command,
+        env={**os.environ, "MAILKEEP_DATA": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_the_filter_that_decides_is_named(tmp_path: Path) -> None:
+    found = ask(tmp_path, "--address", "192.0.2.7", "--json")
+    assert found.returncode == 0, found.stderr
+    assert json.loads(found.stdout) == {
+        "service": "imap",
+        "address": "192.0.2.7",
+        "allowed": True,
+        "filter": "imap: 192.0.2.0/24 EXCEPT 192.0.2.9",
+        "because": "an allow filter matches",
+    }
+
+
+def test_who_may_not_connect_is_told_by_the_exit_code_too(tmp_path: Path) -> None:
+    found = ask(tmp_path, "--address", "192.0.2.9")
+    assert found.returncode == 1
+    assert "ALL: ALL" in found.stdout
+    assert "a deny filter matches" in found.stdout
+
+
+def test_the_address_that_is_connected_to_counts(tmp_path: Path) -> None:
+    assert ask(tmp_path, "--address", "10.0.0.1", "--server", "2001:db8::1").returncode == 0
+    assert ask(tmp_path, "--address", "10.0.0.1", "--server", "2001:db8::2").returncode == 1
+
+
+def test_another_service_has_its_own_filters(tmp_path: Path) -> None:
+    found = ask(tmp_path, "--address", "10.0.0.1", service="pop")
+    assert found.returncode == 0
+    assert "no filter matches" in found.stdout
+
+
+def test_what_is_no_address_is_a_usage_error(tmp_path: Path) -> None:
+    found = ask(tmp_path, "--address", "mail.example.org")
+    assert found.returncode == 2
+    assert "is no IP address" in found.stderr
