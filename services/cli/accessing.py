@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from enum import Enum
 from ipaddress import ip_address
 from typing import Annotated
@@ -10,7 +11,10 @@ import typer
 
 from services.cli.connecting import configuration
 from services.cli.output import EXIT_FAILURE, EXIT_USAGE, JsonOption, fail, show_facts
+from services.common.access.filters import Decision
+from services.common.access.patterns import HostName, NameNeeded, host
 from services.common.access.service import ServiceFilters
+from services.common.hostnames import HostNames
 
 commands = typer.Typer(no_args_is_help=True, help="Who may connect: ask what the filters decide.")
 
@@ -42,11 +46,21 @@ def decide(
         _check_address(text)
     options = getattr(configuration(), service.value)
     filters = ServiceFilters(options.domainallowed, options.domainnotallowed)
-    decision = filters.decide(service.value, address, server)
+    decision = asyncio.run(_decide(filters, service.value, address, server))
     facts = {"service": service.value, "address": address, "allowed": decision.allowed}
     show_facts(as_json, {**facts, "filter": decision.rule or None, "because": decision.because})
     if not decision.allowed:
         raise typer.Exit(EXIT_FAILURE)
+
+
+async def _decide(filters: ServiceFilters, service: str, address: str, server: str) -> Decision:
+    """As a service does: names are looked up only where they are needed."""
+    try:
+        return filters.decide(service, host(address), host(server))
+    except NameNeeded:
+        names = HostNames()
+        server_name = await names.find(server) if server else HostName()
+        return filters.decide(service, host(address, await names.find(address)), host(server, server_name))
 
 
 def _check_address(text: str) -> None:

@@ -23,6 +23,7 @@ from enum import Enum, IntEnum
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
+from services.common.access.patterns import Host
 from services.common.channel import CLOSING, LOST, RESTING, RUNNING, SHAKING, UNREAD, Channel
 from services.common.limits import in_slot
 from services.common.telemetry import SESSION, SessionLog
@@ -80,6 +81,7 @@ class Connection(Channel):
         "_want_tls",
         "_welcomed",
         "command",
+        "ends",
         "result",
         "session_id",
         "user",
@@ -140,6 +142,8 @@ class Connection(Channel):
         self._want_close = False
         self._want_tls = False
         self._welcomed = False
+        self.ends: tuple[Host, Host] | None = None
+        """The client and the server with the names that the service's filters asked for; None where they did not."""
 
     @property
     def log(self) -> SessionLog:
@@ -226,11 +230,30 @@ class Connection(Channel):
         """A client is there; on a TLS port its handshake is done."""
         self._take(transport)
         self._start_clock()
+        if self.server.needs_names(self):
+            # What comes before the greeting is kept like what comes while a command runs.
+            self._state |= RUNNING
+            self._task = self.server.loop.create_task(self._welcome_later())
+        else:
+            self._welcome()
+
+    async def _welcome_later(self) -> None:
+        try:
+            await self.server.find_names(self)
+        except CancelledError:
+            self.abort()
+        self._task = None
+        self._state &= ~RUNNING
+        if not self._state & LOST:
+            self._welcome()
+            self._pump()
+
+    def _welcome(self) -> None:
         turned_away = self.server.admit(self)
         if turned_away is None:
             self._welcomed = True
             self.write(self.greeting())
-        elif not transport.is_closing():
+        elif not self._transport.is_closing():
             self.write(self.server.refusals[turned_away])
             self._close(linger=True)
 

@@ -15,10 +15,12 @@ from enum import Enum
 from time import time
 from typing import Final, Protocol
 
+from services.common.access.patterns import HostName, NameNeeded, host
 from services.common.access.service import ServiceFilters
 from services.common.clocks import Wheel
 from services.common.connection import Clock, Connection
 from services.common.domain import SessionInfo
+from services.common.hostnames import HostNames
 from services.common.limits import CommandSlots
 from services.common.listening import BACKLOG, Listener, TlsAcceptor, bound, open_socket, remove_path
 from services.common.live import Live
@@ -83,6 +85,7 @@ class StreamServer:
         observer: Observer = NO_OBSERVER,
         slots: CommandSlots | None = None,
         tls: ServerTls | None = None,
+        names: HostNames | None = None,
         tick: float = 1.0,
     ) -> None:
         self.service = service
@@ -98,6 +101,8 @@ class StreamServer:
         self.patience: list[float] = []
         self.draining = False
         self._filters = ServiceFilters()
+        self._names = names or HostNames()
+        self._waiting: set[Connection] = set()
         self._connect = connect
         self._servers: list[tuple[Listener, asyncio.Server | TlsAcceptor]] = []
         self._connections: set[Connection] = set()
@@ -156,6 +161,30 @@ class StreamServer:
             connection.abort()
         return why
 
+    def needs_names(self, connection: Connection) -> bool:
+        """Whether the filters need host names to judge this client: `find_names` first, then `admit`.
+
+        Where as many clients wait for that as may be connected, no more names are looked up: they are unknown.
+        """
+        if not self._filters.names or self.draining or len(self._waiting) >= self.options.value.maxsessions:
+            return False
+        try:
+            self._filters.decide(self.service, host(connection.address), host(connection.server_address))
+        except NameNeeded:
+            return True
+        return False
+
+    async def find_names(self, connection: Connection) -> None:
+        """Look up what the filters want to know of a client that waits for its greeting."""
+        self._waiting.add(connection)
+        try:
+            client = await self._names.find(connection.address)
+            there = connection.server_address
+            server = await self._names.find(there) if self._filters.server_names else HostName()
+            connection.ends = host(connection.address, client), host(there, server)
+        finally:
+            self._waiting.discard(connection)
+
     def forget(self, connection: Connection) -> None:
         """The client is gone."""
         self.wheel.forget(connection)
@@ -186,7 +215,11 @@ class StreamServer:
 
     def _passes(self, connection: Connection) -> bool:
         """Whether the service's filters let the client in."""
-        decision = self._filters.decide(self.service, connection.address, connection.server_address)
+        client, server = connection.ends or (
+            host(connection.address, HostName()),
+            host(connection.server_address, HostName()),
+        )
+        decision = self._filters.decide(self.service, client, server)
         if not decision.allowed:
             connection.log.info("refused by filter", rule=decision.rule or "none", why=decision.because)
         return decision.allowed
@@ -236,7 +269,7 @@ class StreamServer:
         """Cut everything now, and let what was cut release what it holds."""
         self.draining = True
         self.stop_listening()
-        ending = [connection.cancel() for connection in (*self._connections, *self._turned_away)]
+        ending = [connection.cancel() for connection in (*self._connections, *self._turned_away, *self._waiting)]
         tasks = [task for task in ending if task is not None]
         if tasks:
             with contextlib.suppress(asyncio.TimeoutError):

@@ -196,7 +196,7 @@ SYNTAXES: Final[dict[str, tuple[str, Callable[[str], bool]]]] = {
     "address": ("an IP address or host name; * is every address", _is_host),
     "network": ("a network such as 192.0.2.0/24 or an IP address", _holds(ip_network)),
     "target": ("host:port or unix:PATH", _is_target),
-    "filter": ("a filter such as `ALL: 192.0.2.0/24 EXCEPT 192.0.2.9`, with addresses for hosts", check_filter),
+    "filter": ("a filter such as `ALL: 192.0.2.0/24 EXCEPT 192.0.2.9`", check_filter),
     "domain": ("a domain", lambda text: text.isascii() is False or _HOST.fullmatch(text) is not None),
 }
 

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.common.access.filters import Decision, Filter, Visit, decide, parse_filter
-from services.common.access.patterns import FilterError, host
-
-NAMES_UNKNOWN = "host names are not looked up here: only addresses, networks and ALL can be used"
+from services.common.access.filters import Decision, Visit, decide, parse_filter
+from services.common.access.patterns import Host, host
 
 
 def check_filter(text: str) -> bool:
-    """Whether a service can be given this filter: True, or FilterError, which says why not."""
-    _usable(text)
+    """Whether this is a filter: True, or FilterError, which says why not."""
+    parse_filter(text)
     return True
-
-
-def _usable(text: str) -> Filter:
-    found = parse_filter(text)
-    if found.names:
-        raise FilterError(NAMES_UNKNOWN, text.find(":") + 1)
-    return found
 
 
 class ServiceFilters:
@@ -28,13 +19,18 @@ class ServiceFilters:
 
     def __init__(self, allowed: Sequence[str] = (), notallowed: Sequence[str] = ()) -> None:
         """Raises FilterError."""
-        self._allow = tuple(map(_usable, allowed))
-        self._deny = tuple(map(_usable, notallowed))
+        self._allow = tuple(map(parse_filter, allowed))
+        self._deny = tuple(map(parse_filter, notallowed))
+        filters = (*self._allow, *self._deny)
+        self.names = any(each.names for each in filters)
+        """Whether a decision may need the names of hosts."""
+        self.server_names = any(each.services.names for each in filters)
+        """Whether it may need the server's own."""
 
     def __bool__(self) -> bool:
         """Whether there is anything to ask."""
         return bool(self._allow or self._deny)
 
-    def decide(self, service: str, client: str, server: str = "") -> Decision:
-        """Whether a client with the address `client` may connect to the service's address `server`."""
-        return decide(Visit(service, host(client), host(server)), self._allow, self._deny)
+    def decide(self, service: str, client: Host, server: Host | None = None) -> Decision:
+        """Whether `client` may connect to the service at `server`. Raises NameNeeded."""
+        return decide(Visit(service, client, server or host("")), self._allow, self._deny)
