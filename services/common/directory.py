@@ -10,6 +10,7 @@ SASLprep (RFC 4013) makes of the names that log in. A folder after `+` is the ca
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Protocol
@@ -22,7 +23,7 @@ UNLIMITED: Final = Quota()
 class Status(Enum):
     """What an account may do, in Messaging Server's words (`mailUserStatus`).
 
-    The value says what a login and what a delivery meets; `Entry` has it in words.
+    OVERQUOTA takes no mail and logs in as ever, to make room. REMOVED is DELETED whose mail is gone already.
     """
 
     ACTIVE = "active"
@@ -30,6 +31,8 @@ class Status(Enum):
     DISABLED = "disabled"
     DELETED = "deleted"
     HOLD = "hold"
+    OVERQUOTA = "overquota"
+    REMOVED = "removed"
 
 
 class Delivery(Enum):
@@ -46,34 +49,79 @@ DELIVERY: dict[Status, Delivery] = {
     Status.HOLD: Delivery.DEFERRED,
     Status.DISABLED: Delivery.REFUSED,
     Status.DELETED: Delivery.REFUSED,
+    Status.OVERQUOTA: Delivery.DEFERRED,
+    Status.REMOVED: Delivery.REFUSED,
 }
+GONE: Final = frozenset({Status.DELETED, Status.REMOVED})
+"""Statuses of accounts that are to be answered like unknown ones."""
+LOGS_IN: Final = frozenset({Status.ACTIVE, Status.OVERQUOTA})
+_GLOBAL: Final = frozenset({Status.ACTIVE, Status.INACTIVE, Status.DELETED})
+_ANY: Final = frozenset(Status)
+STATUS_ATTRIBUTES: Final[dict[str, frozenset[Status]]] = {
+    "inetDomainStatus": _GLOBAL,
+    "mailDomainStatus": _ANY,
+    "inetUserStatus": _GLOBAL,
+    "mailUserStatus": _ANY,
+}
+"""The attributes that make up a status, in their order, and what each may say (schema reference 5)."""
+
+
+def effective_status(values: Mapping[str, str]) -> Status:
+    """The first of STATUS_ATTRIBUTES that is not active decides. Missing is active, an illegal value inactive."""
+    statuses = (_status(values.get(name, ""), allowed) for name, allowed in STATUS_ATTRIBUTES.items())
+    return first_not_active(statuses)
+
+
+def first_not_active(statuses: Iterable[Status]) -> Status:
+    """What several statuses come to, the weightiest first."""
+    return next((status for status in statuses if status is not Status.ACTIVE), Status.ACTIVE)
+
+
+def _status(value: str, allowed: frozenset[Status]) -> Status:
+    word = value.strip().lower()
+    if not word:
+        return Status.ACTIVE
+    return next((status for status in allowed if status.value == word), Status.INACTIVE)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One account of the directory. `account` is the canonical name, under which the store keeps its mail."""
+    """One account of the directory. `account` is the canonical name, under which the store keeps its mail.
+
+    `domain` is the canonical one, "" where the account has none. `status` is what the statuses of the domain and the
+    account come to.
+    """
 
     account: str
     quota: Quota = UNLIMITED
     aliases: tuple[str, ...] = ()
     status: Status = Status.ACTIVE
+    domain: str = ""
 
     @property
     def delivery(self) -> Delivery:
-        """What becomes of mail for it. A deleted account is to be answered like an unknown one."""
+        """What becomes of mail for it. One that is GONE is to be answered like an unknown one."""
         return DELIVERY[self.status]
 
 
 class LoginRefusal(Enum):
     """Why a login was refused; the value is the metric's and the log's word.
 
-    CREDENTIALS is all that a client may learn of a wrong name, a wrong password or a deleted account. INACTIVE
-    (inactive, disabled, hold) is said only to who gave the right password. PLAINTEXT: passwords are not taken on this
-    connection. SESSIONS: the account has as many sessions as it may.
+    CREDENTIALS is all that a client may learn of a wrong name, a wrong password or a deleted account, and LOCKED (by
+    the directory, after too many wrong passwords) looks the same to it. To who gave the right password alone is said:
+    INACTIVE (inactive, disabled, hold), EXPIRED and MUST_CHANGE (the password), ELSEWHERE (another host has the mail),
+    ACCESS (a filter of the account or its domain). AUTHORIZATION: may not act for that other account. PLAINTEXT:
+    passwords are not taken on this connection. SESSIONS: the account has as many sessions as it may.
     """
 
     CREDENTIALS = "credentials"
+    LOCKED = "locked"
     INACTIVE = "inactive"
+    EXPIRED = "expired"
+    MUST_CHANGE = "must-change"
+    ELSEWHERE = "elsewhere"
+    ACCESS = "access"
+    AUTHORIZATION = "authorization"
     PLAINTEXT = "plaintext"
     SESSIONS = "sessions"
 

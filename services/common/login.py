@@ -9,7 +9,15 @@ from hashlib import blake2b
 from time import monotonic
 from typing import Final
 
-from services.common.directory import Directory, DirectoryUnavailable, Entry, LoginRefusal, LoginRefused, Status
+from services.common.directory import (
+    GONE,
+    LOGS_IN,
+    Directory,
+    DirectoryUnavailable,
+    Entry,
+    LoginRefusal,
+    LoginRefused,
+)
 from services.common.limits import without_slot
 from services.common.live import Live
 from services.common.options import DirectoryOptions
@@ -94,9 +102,9 @@ class Login:
     async def _check(self, digest: bytes, name: str, password: str) -> Entry:
         generation = self._directory.generation
         entry = await self._directory.authenticate(name, password)
-        if entry.status is Status.DELETED:
-            raise LoginRefused(LoginRefusal.CREDENTIALS, "the account is deleted")
-        if entry.status is not Status.ACTIVE:
+        if entry.status in GONE:
+            raise LoginRefused(LoginRefusal.CREDENTIALS, f"the account is {entry.status.value}")
+        if entry.status not in LOGS_IN:
             raise LoginRefused(LoginRefusal.INACTIVE, f"the account is {entry.status.value}")
         if generation == self._directory.generation:
             self._remember(digest, entry)

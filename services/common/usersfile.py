@@ -114,7 +114,8 @@ def _user(written: object, attributes: object, problems: list[str]) -> User | No
         problems.extend(f"{written}: {problem}" for problem in found)
         return None
     quota = Quota(parsed["quota"], parsed["messagequota"])
-    return User(Entry(name, quota, parsed["aliases"], parsed["status"]), parsed["password"])
+    domain = parse_name(name).domain
+    return User(Entry(name, quota, parsed["aliases"], parsed["status"], domain), parsed["password"])
 
 
 def _attribute(key: str, value: object, found: list[str]) -> Any:

@@ -26,6 +26,8 @@ ACCOUNT_REPLIES: Final[dict[Status, Text]] = {
     Status.HOLD: Text.DEFERRED,
     Status.DISABLED: Text.DISABLED,
     Status.DELETED: Text.NO_USER,
+    Status.OVERQUOTA: Text.FULL_NOW,
+    Status.REMOVED: Text.NO_USER,
 }
 """What is said of an account that takes no mail."""
 

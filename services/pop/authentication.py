@@ -29,6 +29,12 @@ MAX_FAILURES: Final = 5
 REFUSALS: Final[dict[LoginRefusal, Text]] = {
     LoginRefusal.CREDENTIALS: Text.LOGIN_FAILED,
     LoginRefusal.INACTIVE: Text.LOGIN_BARRED,
+    LoginRefusal.LOCKED: Text.LOGIN_FAILED,
+    LoginRefusal.EXPIRED: Text.PASSWORD_EXPIRED,
+    LoginRefusal.MUST_CHANGE: Text.PASSWORD_EXPIRED,
+    LoginRefusal.ELSEWHERE: Text.MAIL_ELSEWHERE,
+    LoginRefusal.ACCESS: Text.LOGIN_BARRED,
+    LoginRefusal.AUTHORIZATION: Text.LOGIN_BARRED,
     LoginRefusal.PLAINTEXT: Text.PASSWORD_IN_CLEAR,
     LoginRefusal.SESSIONS: Text.TOO_MANY_SESSIONS,
 }

@@ -57,6 +57,8 @@ class Text(Enum):
     TOO_LONG = auto()
     TEMPORARY = auto()
     PERMANENT = auto()
+    PASSWORD_EXPIRED = auto()
+    MAIL_ELSEWHERE = auto()
     TOO_MANY_SESSIONS = auto()
     ADDRESS_BARRED = auto()
     SHUTTING_DOWN = auto()
@@ -248,6 +250,20 @@ TEXTS: Final[dict[Text, Row]] = {
         "Ein Fehler, den die Systemverwaltung beheben muss",
         "Une panne que l'administrateur doit réparer",
         "Un fallo que debe reparar el administrador",
+    ),
+    Text.PASSWORD_EXPIRED: _error(
+        "AUTH",
+        "The password has expired",
+        "Das Passwort ist abgelaufen",
+        "Le mot de passe a expiré",
+        "La contraseña ha caducado",
+    ),
+    Text.MAIL_ELSEWHERE: _error(
+        "SYS/PERM",
+        "Another server has the mail of this account",
+        "Ein anderer Server hat die Post dieses Kontos",
+        "Un autre serveur détient le courrier de ce compte",
+        "Otro servidor tiene el correo de esta cuenta",
     ),
     Text.TOO_MANY_SESSIONS: _error(
         "SYS/TEMP", "Too many sessions", "Zu viele Sitzungen", "Trop de sessions", "Demasiadas sesiones"

@@ -29,6 +29,8 @@ STATUSES: Final = {
     "gone@example.com": Status.DELETED,
     "held@example.com": Status.HOLD,
     "asleep@example.com": Status.INACTIVE,
+    "heavy@example.com": Status.OVERQUOTA,
+    "removed@example.com": Status.REMOVED,
 }
 HOSTNAME: Final = "mail.example.com"
 

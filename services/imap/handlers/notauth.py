@@ -29,6 +29,12 @@ MAX_FAILURES: Final = 5
 LOGIN_REFUSALS: Final[dict[LoginRefusal, replies.Refusal]] = {
     LoginRefusal.CREDENTIALS: replies.Refusal(b"Wrong name or password", b"AUTHENTICATIONFAILED"),
     LoginRefusal.INACTIVE: replies.Refusal(b"The account may not log in", b"CONTACTADMIN"),
+    LoginRefusal.LOCKED: replies.Refusal(b"Wrong name or password", b"AUTHENTICATIONFAILED"),
+    LoginRefusal.EXPIRED: replies.Refusal(b"The password has expired", b"EXPIRED"),
+    LoginRefusal.MUST_CHANGE: replies.Refusal(b"The password must be changed first", b"EXPIRED"),
+    LoginRefusal.ELSEWHERE: replies.Refusal(b"Another server has the mail of this account", b"CONTACTADMIN"),
+    LoginRefusal.ACCESS: replies.Refusal(b"The account may not log in", b"CONTACTADMIN"),
+    LoginRefusal.AUTHORIZATION: replies.Refusal(b"Only as oneself", b"AUTHORIZATIONFAILED"),
     LoginRefusal.PLAINTEXT: replies.Refusal(b"Use TLS first", b"PRIVACYREQUIRED"),
     LoginRefusal.SESSIONS: replies.Refusal(b"Too many sessions", b"LIMIT"),
 }

@@ -128,6 +128,7 @@ async def test_equal_logins_at_the_same_time_are_checked_once() -> None:
         (Status.DISABLED, LoginRefusal.INACTIVE),
         (Status.HOLD, LoginRefusal.INACTIVE),
         (Status.DELETED, LoginRefusal.CREDENTIALS),
+        (Status.REMOVED, LoginRefusal.CREDENTIALS),
     ],
 )
 async def test_a_status_is_told_to_who_gave_the_right_password_only(status: Status, kind: LoginRefusal) -> None:
@@ -136,6 +137,13 @@ async def test_a_status_is_told_to_who_gave_the_right_password_only(status: Stat
     assert await refused(login, ANNA, PASSWORD) is kind
     assert await refused(login, ANNA, "wrong") is LoginRefusal.CREDENTIALS
     assert login.cached("imap", ANNA, PASSWORD) is None
+
+
+async def test_who_is_over_quota_logs_in_to_make_room() -> None:
+    login, people, _, _ = made()
+    people.statuses = {ANNA: Status.OVERQUOTA}
+    assert (await login.password("imap", ANNA, PASSWORD, "")).status is Status.OVERQUOTA
+    assert login.cached("imap", ANNA, PASSWORD) is not None
 
 
 async def test_a_delayed_refusal_holds_no_slot() -> None:
