@@ -242,6 +242,9 @@ class Connection(Channel):
             await self.server.find_names(self)
         except CancelledError:
             self.abort()
+        except Exception as error:
+            # The host is of unknown name then; a client must not wait for ever.
+            self.log.error("host name look-up failed", why=type(error).__name__)
         self._task = None
         self._state &= ~RUNNING
         if not self._state & LOST:

@@ -109,6 +109,10 @@ class PopOptions(ServiceOptions):
     banner: str = option(
         "Mailkeep POP3 ready", "Text of the greeting.", high=256, live=True, legacy="service.pop.banner"
     )
+    connlimits: tuple[str, ...] = option(
+        (), "Sessions from one address in one process by where it is, such as `10.0.0.0|255.0.0.0:500`; the first "
+        "realm that holds it counts, and where none does maxsessionsperaddress.", live=True, syntax="realm",
+    )  # fmt: skip
     domainallowed: tuple[str, ...] = option(
         (), "Filters for clients that may connect, such as `pop: 192.0.2.0/24`; they are looked at first.",
         live=True, syntax="filter",
@@ -157,6 +161,10 @@ class ImapOptions(ServiceOptions):
     banner: str = option(
         "Mailkeep IMAP ready", "Text of the greeting.", high=256, live=True, legacy="service.imap.banner"
     )
+    connlimits: tuple[str, ...] = option(
+        (), "Sessions from one address in one process by where it is, such as `10.0.0.0|255.0.0.0:500`; the first "
+        "realm that holds it counts, and where none does maxsessionsperaddress.", live=True, syntax="realm",
+    )  # fmt: skip
     domainallowed: tuple[str, ...] = option(
         (), "Filters for clients that may connect, such as `imap: 192.0.2.0/24`; they are looked at first.",
         live=True, syntax="filter",

@@ -16,6 +16,7 @@ from time import time
 from typing import Final, Protocol
 
 from services.common.access.patterns import HostName, NameNeeded, host
+from services.common.access.realms import SessionLimits
 from services.common.access.service import ServiceFilters
 from services.common.clocks import Wheel
 from services.common.connection import Clock, Connection
@@ -101,6 +102,7 @@ class StreamServer:
         self.patience: list[float] = []
         self.draining = False
         self._filters = ServiceFilters()
+        self._limits = SessionLimits()
         self._names = names or HostNames()
         self._waiting: set[Connection] = set()
         self._connect = connect
@@ -208,8 +210,9 @@ class StreamServer:
             return TurnedAway.FILTER
         if len(self._connections) >= options.maxsessions:
             return TurnedAway.PROCESS
-        limit = options.maxsessionsperaddress
+        limit = self._limits.of(connection.address)
         if limit and self.registry.from_address(connection.address) >= limit:
+            connection.log.info("connection limit reached", limit=limit)
             return TurnedAway.ADDRESS
         return None
 
@@ -227,6 +230,7 @@ class StreamServer:
     def _take_options(self, options: SessionOptions) -> None:
         self.observer.session_limit(self.service, options.maxsessions)
         self._filters = ServiceFilters(getattr(options, "domainallowed", ()), getattr(options, "domainnotallowed", ()))
+        self._limits = SessionLimits(getattr(options, "connlimits", ()), options.maxsessionsperaddress)
         # In the order of Clock.
         self.patience = [
             float(options.logintimeout),

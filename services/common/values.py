@@ -8,6 +8,7 @@ from dataclasses import MISSING, dataclass, fields
 from ipaddress import ip_address, ip_network
 from typing import Any, Final, get_type_hints
 
+from services.common.access.realms import check_realm
 from services.common.access.service import check_filter
 from services.common.options import METADATA_KEY, Configuration, Option
 from services.common.sizes import parse_size
@@ -197,6 +198,7 @@ SYNTAXES: Final[dict[str, tuple[str, Callable[[str], bool]]]] = {
     "network": ("a network such as 192.0.2.0/24 or an IP address", _holds(ip_network)),
     "target": ("host:port or unix:PATH", _is_target),
     "filter": ("a filter such as `ALL: 192.0.2.0/24 EXCEPT 192.0.2.9`", check_filter),
+    "realm": ("IP|MASK:NUMBER or NETWORK/LENGTH:NUMBER", check_realm),
     "domain": ("a domain", lambda text: text.isascii() is False or _HOST.fullmatch(text) is not None),
 }
 

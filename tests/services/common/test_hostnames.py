@@ -102,3 +102,16 @@ async def test_the_end_of_a_drain_cuts_who_waits_for_a_name() -> None:
             await server.question.wait()
             await lines.server.drain(0.2)
             assert await client.line() == ""
+
+
+class Broken(HostNames):
+    """A look-up with a fault of its own."""
+
+    async def find(self, address: str) -> HostName:
+        raise RuntimeError(address)
+
+
+async def test_a_fault_of_the_look_up_leaves_nobody_waiting() -> None:
+    async with line_server(names=Broken(), domainallowed=("ALL: KNOWN",)) as lines:
+        client = await lines.connect()
+        assert await client.line() == "away filter"

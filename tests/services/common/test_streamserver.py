@@ -209,3 +209,13 @@ async def test_filters_are_taken_up_for_clients_that_come_later() -> None:
         second = await lines.connect()
         assert await second.line() == "away filter"
         assert await first.ask("user anna") == "in"
+
+
+async def test_the_limit_of_an_address_is_its_realms() -> None:
+    realms = ("10.0.0.0|255.0.0.0:9", "127.0.0.0|255.0.0.0:1", "0.0.0.0|0.0.0.0:50")
+    async with line_server(maxsessionsperaddress=20, connlimits=realms) as lines:
+        await lines.greeted()
+        second = await lines.connect()
+        assert await second.line() == "away address"
+        lines.set(connlimits=())
+        await lines.greeted()
