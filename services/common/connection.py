@@ -244,7 +244,7 @@ class Connection(Channel):
             self.abort()
         except Exception as error:
             # The host is of unknown name then; a client must not wait for ever.
-            self.log.error("host name look-up failed", why=type(error).__name__)
+            self.log.error("host name look-up failed", error=error)
         self._task = None
         self._state &= ~RUNNING
         if not self._state & LOST:
