@@ -222,3 +222,12 @@ def test_any_text_is_a_filter_or_the_one_error(text: str) -> None:
         return
     for client in (NAMED, SPOOFER, SIX, SOCKET):
         found.matches(Visit("imap", client, NAMED))
+
+
+@pytest.mark.parametrize(("name", "allowed"), [("mailserver1.siroe.com", False), ("mailserver2.siroe.com", True)])
+def test_a_service_may_be_named_with_its_server(name: str, allowed: bool) -> None:
+    deny = [parse_filter("pop@mailServer1.siroe.com: ALL")]
+    visit = Visit("pop", UNASKED, host("198.51.100.1", HostName(name)))
+    assert decide(visit, [], deny).allowed is allowed, SERVER
+    with pytest.raises(NameNeeded):
+        decide(Visit("pop", UNASKED, host("198.51.100.1")), [], deny)
