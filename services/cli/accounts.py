@@ -141,6 +141,9 @@ def enable(name: AccountName, as_json: JsonOption = False) -> None:
     """Let an account in again."""
     account = _set_status(name, Status.ACTIVE)
     say(as_json, f"{account} enabled", account=account)
+    _, entry = find(account)
+    if entry is not None and entry.status is not Status.ACTIVE:
+        note(f"its domain is {entry.status.value}, and that comes first")
 
 
 def _known(name: str) -> str:

@@ -63,7 +63,7 @@ def find(name: str) -> tuple[str, Entry | None]:
     domain = known.directory.defaultdomain
     written = [name, *([str(parse_name(f"{name}@{domain}"))] if domain and "@" not in name else [])]
     for each in written:
-        user = users.by_name.get(each) or users.by_alias.get(each)
+        user = users.find(each)
         if user is not None:
             return user.entry.account, user.entry
     return name, None

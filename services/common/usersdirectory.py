@@ -94,7 +94,7 @@ class UsersFileDirectory:
 
     def _find(self, name: Name) -> User | None:
         for written in self._written(name):
-            user = self._users.by_name.get(written) or self._users.by_alias.get(written)
+            user = self._users.find(written)
             if user is not None:
                 return user
         return None

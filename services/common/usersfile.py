@@ -7,9 +7,15 @@
         messagequota: 100000
         aliases: [anna.smith@example.com, info@example.com]
         status: active
+    domains:
+      example.com:
+        status: active
+        aliases: [example.org]
 
-Only the name is needed; an account without a password gets mail and cannot log in. Edits go through `UsersFile`: under
-a lock beside the file, and into a new file that takes the old one's place, so that a reader sees one or the other.
+Of an account only the name is needed; one without a password gets mail and cannot log in. Domains are written only
+where there is something to say of one: its status, which comes before those of its accounts, and its other names, under
+which all its accounts are reached and log in. Edits go through `UsersFile`: under a lock beside the file, and into a
+new file that takes the old one's place, so that a reader sees one or the other.
 """
 
 from __future__ import annotations
@@ -18,13 +24,13 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import yaml
 
-from services.common.directory import Entry, Status, parse_name
+from services.common.directory import Entry, Status, first_not_active, parse_name
 from services.common.domain import Quota
 from services.common.passwords import check_hash, hash_password
 from services.common.saslprep import saslprep
@@ -34,6 +40,7 @@ from services.common.yamlfile import YamlError, parse
 MAX_ADDRESS: Final = 254
 """Bytes (RFC 3696 erratum 1690)."""
 Attributes: TypeAlias = dict[str, Any]
+_TOP: Final = ("accounts", "domains")
 
 
 class UsersFileError(Exception):
@@ -54,22 +61,47 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Users:
-    """The whole file, by account name and, for aliases, by alias. Both in the form that is compared."""
+    """The whole file, by account name and, for aliases, by alias. Both in the form that is compared.
+
+    `canonical` has the domain for each other name of one.
+    """
 
     by_name: Mapping[str, User]
     by_alias: Mapping[str, User]
+    canonical: Mapping[str, str] = field(default_factory=dict)
+
+    def find(self, written: str) -> User | None:
+        """The account of this name, else of this alias, else the same in the domain's own name."""
+        found = self.by_name.get(written) or self.by_alias.get(written)
+        local, _, domain = written.rpartition("@")
+        if found is not None or domain not in self.canonical:
+            return found
+        proper = f"{local}@{self.canonical[domain]}"
+        return self.by_name.get(proper) or self.by_alias.get(proper)
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """What the file says of a domain."""
+
+    status: Status = Status.ACTIVE
+    aliases: tuple[str, ...] = ()
 
 
 def parse_users(text: str) -> Users:
     """Read the file's text. Raises UsersFileError with every problem."""
-    accounts = _accounts(text)
+    document = _document(text)
     problems: list[str] = []
+    domains, canonical = _domains(document["domains"], problems)
     by_name: dict[str, User] = {}
     by_alias: dict[str, User] = {}
-    for written, attributes in accounts.items():
+    for written, attributes in document["accounts"].items():
         user = _user(written, attributes, problems)
         if user is None:
             continue
+        user = _in_domain(user, domains)
+        if user.entry.domain in canonical:
+            problems.append(f"{written}: its domain is another name of {canonical[user.entry.domain]}: write that")
         if user.entry.account in by_name:
             problems.append(f"{written}: the same account as another one above")
         by_name[user.entry.account] = user
@@ -79,24 +111,65 @@ def parse_users(text: str) -> Users:
                 problems.append(f"{user.entry.account}: the alias {alias} belongs to another account")
     if problems:
         raise UsersFileError(problems)
-    return Users(by_name, by_alias)
+    return Users(by_name, by_alias, canonical)
 
 
-def _accounts(text: str) -> dict[Any, Any]:
+def _in_domain(user: User, domains: Mapping[str, Domain]) -> User:
+    """The account with what its domain's status makes of its own."""
+    domain = domains.get(user.entry.domain, Domain())
+    return replace(user, entry=replace(user.entry, status=first_not_active((domain.status, user.entry.status))))
+
+
+def _domains(written: Mapping[Any, Any], problems: list[str]) -> tuple[dict[str, Domain], dict[str, str]]:
+    """The domains by name, and the canonical name for each of their other names."""
+    domains: dict[str, Domain] = {}
+    for name, attributes in written.items():
+        try:
+            domain = _domain_name(name)
+            if domain in domains:
+                raise ValueError("the same domain as another one above")
+            domains[domain] = _domain(attributes)
+        except ValueError as error:
+            problems.append(f"domain {name}: {error}")
+    canonical: dict[str, str] = {}
+    for name, domain_entry in domains.items():
+        for alias in domain_entry.aliases:
+            if alias in domains or canonical.setdefault(alias, name) != name:
+                problems.append(f"domain {name}: the alias {alias} is another domain, or another one's")
+    return domains, canonical
+
+
+def _domain(attributes: object) -> Domain:
+    values = {} if attributes is None else attributes
+    if not isinstance(values, dict) or set(values) - {"status", "aliases"}:
+        raise ValueError("it has status and aliases")
+    aliases = values.get("aliases") or []
+    if not isinstance(aliases, list):
+        raise ValueError("aliases: a list of domains")
+    return Domain(_status(values.get("status")), tuple(map(_domain_name, aliases)))
+
+
+def _domain_name(value: object) -> str:
+    if not isinstance(value, str) or "@" in value:
+        raise ValueError("a domain is text without @")
+    return check_name(f"x@{value}").partition("@")[2]
+
+
+def _document(text: str) -> dict[str, dict[Any, Any]]:
+    """The file's top: `accounts` and `domains`, each there."""
     try:
         document = parse(text)
     except YamlError as error:
         raise UsersFileError([str(error)]) from None
     if document is None:
-        return {}
-    if not isinstance(document, dict) or set(document) != {"accounts"}:
-        raise UsersFileError(["the file holds `accounts:` and nothing else at its top"])
-    accounts = document["accounts"]
-    if accounts is None:
-        return {}
-    if not isinstance(accounts, dict):
-        raise UsersFileError(["`accounts:` holds a mapping of names"])
-    return accounts
+        document = {}
+    if not isinstance(document, dict) or set(document) - set(_TOP):
+        raise UsersFileError(["the file holds `accounts:`, `domains:` and nothing else at its top"])
+    found = {name: {} if document.get(name) is None else document[name] for name in _TOP}
+    wrong = [f"`{name}:` holds a mapping of names" for name, value in found.items() if not isinstance(value, dict)]
+    if wrong:
+        raise UsersFileError(wrong)
+    return found
 
 
 def _user(written: object, attributes: object, problems: list[str]) -> User | None:
@@ -287,9 +360,9 @@ class UsersFile:
             fcntl.flock(lock, fcntl.LOCK_EX)
             text = self._text()
             parse_users(text)
-            accounts = _accounts(text)
-            yield accounts
-            written = _dump(accounts)
+            document = _document(text)
+            yield document["accounts"]
+            written = _dump(document)
             parse_users(written)
             self._replace(written.encode())
 
@@ -306,10 +379,9 @@ class UsersFile:
         _flush_folder(self.path.parent)
 
 
-def _dump(accounts: Mapping[str, Any]) -> str:
-    text: str = yaml.dump(
-        {"accounts": accounts}, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True, width=1000
-    )
+def _dump(document: Mapping[str, Any]) -> str:
+    held = {name: value for name, value in document.items() if value or name == "accounts"}
+    text: str = yaml.dump(held, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True, width=1000)
     return text
 
 

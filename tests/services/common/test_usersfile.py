@@ -43,6 +43,66 @@ def directory(users: UsersFile, defaultdomain: str = "") -> UsersFileDirectory:
     return UsersFileDirectory(Live(DirectoryOptions(usersfile=str(users.path), defaultdomain=defaultdomain)))
 
 
+DOMAINS = f"""
+accounts:
+  anna@example.com:
+    password: {HASH}
+    aliases: [info@example.com, special@example.org]
+    status: disabled
+  bert@example.com:
+    password: {HASH}
+  zoe@other.example:
+domains:
+  Example.COM: {{status: hold, aliases: [example.org]}}
+"""
+
+
+def test_the_status_of_a_domain_comes_before_those_of_its_accounts() -> None:
+    found = parse_users(DOMAINS).by_name
+    assert found["anna@example.com"].entry.status is Status.HOLD
+    assert found["bert@example.com"].entry.status is Status.HOLD
+    assert found["zoe@other.example"].entry.status is Status.ACTIVE
+    assert found["zoe@other.example"].entry.domain == "other.example"
+
+
+async def test_who_comes_by_another_name_of_the_domain_is_at_home_in_it(users: UsersFile) -> None:
+    users.path.write_text(DOMAINS)
+    source = directory(users)
+    for name in ("bert@example.org", "BERT@Example.ORG"):
+        assert (await source.authenticate(name, "secret")).account == "bert@example.com"
+    for address in ("info@example.org", "special@example.org"):
+        assert (await source.lookup(address)).account == "anna@example.com"
+    with pytest.raises(AddressUnknown):
+        await source.lookup("special@example.com")
+    source.close()
+
+
+def test_an_edit_of_an_account_keeps_the_domains(users: UsersFile) -> None:
+    users.path.write_text(DOMAINS)
+    users.set_status("anna@example.com", Status.ACTIVE)
+    assert users.users().canonical == {"example.org": "example.com"}
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("domains: {a.example: {status: asleep}}", "domain a.example: 'asleep' is none of"),
+        ("domains: {a.example: {quota: 1}}", "domain a.example: it has status and aliases"),
+        ("domains: {a.example: {aliases: b.example}}", "a list of domains"),
+        ("domains: {a@b.example: {}}", "a domain is text without @"),
+        ("domains: {a.example: {aliases: [b.example]}, b.example: {}}", "the alias b.example is another domain"),
+        ("domains: {a.example: {aliases: [c.example]}, b.example: {aliases: [c.example]}}", "another one's"),
+        ("domains: {a.example: {}, A.Example: {}}", "the same domain as another one above"),
+        ("domains: {a.example: {aliases: [b.example]}}\naccounts: {x@b.example: }", "another name of a.example"),
+        ("domains: [a.example]", "`domains:` holds a mapping of names"),
+    ],
+)
+def test_what_cannot_be_said_of_a_domain(text: str, problem: str) -> None:
+    with pytest.raises(UsersFileError) as caught:
+        parse_users(text)
+    assert problem in str(caught.value)
+
+
 def test_an_account_has_all_that_the_file_says() -> None:
     text = f"""
 accounts:
