@@ -36,6 +36,13 @@ def login_soon(services: RunningServices, user: str, password: str) -> imaplib.I
                 raise
 
 
+def login_until_refused(services: RunningServices, user: str) -> None:
+    """Raises the refusal once the front end has looked at the users file; nothing where none comes."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        login(services, user, PASSWORD).logout()
+
+
 def deliver(services: RunningServices, recipient: str) -> None:
     message = EmailMessage()
     message["Subject"] = "hello"
@@ -78,6 +85,23 @@ def test_a_disabled_account_is_out_at_once_and_may_come_back(services: RunningSe
     with pytest.raises(imaplib.IMAP4.error):
         login(services, OTHER, PASSWORD)
     services.command("account", "enable", OTHER)
+    login_soon(services, OTHER, PASSWORD).logout()
+
+
+def test_the_status_of_a_domain_comes_first_and_its_other_names_lead_to_it(services: RunningServices) -> None:
+    file = services.data / "users.yaml"
+    before = file.read_text()
+    local = OTHER.partition("@")[0]
+    try:
+        file.write_text(before + "domains:\n  example.com: {aliases: [alias.example]}\n")
+        login_soon(services, f"{local}@alias.example", PASSWORD).logout()
+        file.write_text(before + "domains:\n  example.com: {status: hold}\n")
+        assert "note: its domain is hold" in services.command("account", "enable", OTHER).stderr
+        assert services.json("account", "show", OTHER)["status"] == "hold"
+        with pytest.raises(imaplib.IMAP4.error):
+            login_until_refused(services, OTHER)
+    finally:
+        file.write_text(before)
     login_soon(services, OTHER, PASSWORD).logout()
 
 
