@@ -29,6 +29,7 @@ _ROWS: Final[dict[str, tuple[str, str]]] = {
     "store": ("storage", "commands"),
     "access": ("accessing", "commands"),
     "config": ("configuring", "commands"),
+    "configutil": ("configutil", "configutil"),
 }
 """A command, or a group of them: its module in `services.cli`, and its name there."""
 _COMPLETION: Final = "_MAILKEEP_COMPLETE"

@@ -11,15 +11,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from difflib import get_close_matches
 from typing import Any, Final
 
 from services.common import crosschecks
 from services.common.access.patterns import FilterError
 from services.common.options import Configuration
 from services.common.problems import ConfigurationError, Problem
-from services.common.settings import Setting, SettingsError, from_environment, from_file
-from services.common.values import BY_LEGACY, BY_VARIABLE, TABLE, Row, convert, variable
+from services.common.settings import Setting, SettingsError, from_environment, from_file, from_text
+from services.common.values import TABLE, Row, convert, find_row, no_option, variable
 
 __all__ = [
     "EXIT_CONFIGURATION",
@@ -32,9 +31,11 @@ __all__ = [
     "check_ports",
     "files",
     "load",
+    "not_allowed",
     "ports",
     "rows",
     "shown",
+    "shown_value",
     "value_of",
     "variable",
 ]
@@ -56,12 +57,20 @@ def locate(environ: Mapping[str, str], path: str | None = None, data: str | None
     return folder, os.path.abspath(named) if named else os.path.join(folder, DEFAULT_FILE), bool(named)
 
 
-def load(path: str | None = None, environ: Mapping[str, str] | None = None, data: str | None = None) -> Configuration:
-    """Read and check everything. Raises ConfigurationError with every problem there is."""
+def load(
+    path: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    data: str | None = None,
+    text: str | None = None,
+) -> Configuration:
+    """Read and check everything; with `text` as if the file held that. Raises ConfigurationError with every problem
+    there is.
+    """
     environ = os.environ if environ is None else environ
     folder, file, named = locate(environ, path, data)
     try:
-        settings = [*from_file(file, required=named), *from_environment(environ)]
+        written = from_file(file, required=named) if text is None else from_text(text, file)
+        settings = [*written, *from_environment(environ)]
     except SettingsError as error:
         raise ConfigurationError([Problem("configuration file", "", str(error))]) from None
     problems: list[Problem] = []
@@ -78,12 +87,12 @@ def _values(settings: Iterable[Setting], problems: list[Problem]) -> dict[str, A
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for setting in settings:
-        row = TABLE.get(setting.name) or BY_LEGACY.get(setting.name)
+        row = find_row(setting.name)
         if row is None:
             problems.append(_unknown(setting))
         elif row.name in sources and setting.source != "environment":
             text = f"is given twice, first in {sources[row.name]}"
-            problems.append(Problem(row.name, _shown(row, setting.value), text, setting.source))
+            problems.append(Problem(row.name, shown_value(row, setting.value), text, setting.source))
         else:
             sources[row.name] = setting.source
             _take(row, setting, values, problems)
@@ -94,19 +103,21 @@ def _take(row: Row, setting: Setting, values: dict[str, Any], problems: list[Pro
     try:
         values[row.name] = convert(row, setting.value)
     except ValueError as error:
-        why = f" ({error})" if isinstance(error, FilterError) else ""
-        text = f"is not allowed{why}; allowed: {row.allowed}"
-        problems.append(Problem(row.name, _shown(row, setting.value), text, setting.source))
+        problems.append(Problem(row.name, shown_value(row, setting.value), not_allowed(row, error), setting.source))
+
+
+def not_allowed(row: Row, error: ValueError) -> str:
+    """What is wrong with a value that `convert` refused."""
+    why = f" ({error})" if isinstance(error, FilterError) else ""
+    return f"is not allowed{why}; allowed: {row.allowed}"
 
 
 def _unknown(setting: Setting) -> Problem:
-    known = BY_VARIABLE if setting.source == "environment" else {**TABLE, **BY_LEGACY}
-    close = get_close_matches(setting.name, known, n=1, cutoff=0.75)
-    return Problem(setting.name, "", f"is no option{f'; did you mean {close[0]}?' if close else ''}", setting.source)
+    return Problem(setting.name, "", no_option(setting.name), setting.source)
 
 
-def _shown(row: Row, value: object) -> str:
-    """A value as it may be printed."""
+def shown_value(row: Row, value: object) -> str:
+    """A value as it may be printed: never a secret."""
     if row.option.secret and value:
         return "(secret)"
     if isinstance(value, bool):
@@ -148,7 +159,7 @@ def value_of(configuration: Configuration, name: str) -> Any:
 
 def shown(configuration: Configuration) -> list[tuple[Row, str]]:
     """Every option with its value as it may be printed."""
-    return [(row, _shown(row, value_of(configuration, row.name))) for row in rows()]
+    return [(row, shown_value(row, value_of(configuration, row.name))) for row in rows()]
 
 
 def files(configuration: Configuration) -> list[str]:

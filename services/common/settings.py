@@ -37,13 +37,20 @@ def from_file(path: str, *, required: bool) -> list[Setting]:
     """The file's settings by dotted names; none where the file is missing and not required. Raises SettingsError."""
     try:
         with open(path, encoding="utf-8") as file:
-            root = compose(file.read())
+            text = file.read()
     except FileNotFoundError:
         if required:
             raise SettingsError(f"{path}: there is no such file") from None
         return []
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
+    return from_text(text, path)
+
+
+def from_text(text: str, path: str) -> list[Setting]:
+    """The settings of a file that holds `text`. Raises SettingsError."""
+    try:
+        root = compose(text)
     except YamlError as error:
         raise SettingsError(f"{path}: {error}") from None
     if root is None or root.tag == "tag:yaml.org,2002:null":

@@ -20,10 +20,8 @@ new file that takes the old one's place, so that a reader sees one or the other.
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -33,6 +31,7 @@ import yaml
 from services.common.directory import Entry, Status, first_not_active, parse_name
 from services.common.domain import Quota
 from services.common.passwords import check_hash, hash_password
+from services.common.replacing import locked, replace_file
 from services.common.saslprep import saslprep
 from services.common.sizes import format_size, parse_size
 from services.common.yamlfile import YamlError, parse
@@ -354,55 +353,20 @@ class UsersFile:
     @contextmanager
     def _edit(self) -> Iterator[dict[str, Any]]:
         """The accounts to change, under the lock; written back if nothing was raised and the result is valid."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(f"{self.path}.lock", "w") as lock:
-            _give(lock.fileno(), like=self.path)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(self.path):
             text = self._text()
             parse_users(text)
             document = _document(text)
             yield document["accounts"]
             written = _dump(document)
             parse_users(written)
-            self._replace(written.encode())
-
-    def _replace(self, content: bytes) -> None:
-        partial = f"{self.path}.new"
-        mode = self.path.stat().st_mode & 0o777 if self.path.exists() else 0o600
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-        with open(descriptor, "wb") as file:
-            _give(descriptor, like=self.path)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, self.path)
-        _flush_folder(self.path.parent)
+            replace_file(self.path, written.encode())
 
 
 def _dump(document: Mapping[str, Any]) -> str:
     held = {name: value for name, value in document.items() if value or name == "accounts"}
     text: str = yaml.dump(held, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True, width=1000)
     return text
-
-
-def _give(descriptor: int, *, like: Path) -> None:
-    """Let a new file belong to whom the file there belongs, or the folder: an edit by root must not lock the services
-    out. Nothing where that is not ours to decide.
-    """
-    owner = os.stat(like if like.exists() else like.parent)
-    made = os.fstat(descriptor)
-    if (made.st_uid, made.st_gid) != (owner.st_uid, owner.st_gid):
-        with suppress(PermissionError):
-            os.fchown(descriptor, owner.st_uid, owner.st_gid)
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make the new name durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _hashed(password: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, dataclass, fields
+from difflib import get_close_matches
 from ipaddress import ip_address, ip_network
 from typing import Any, Final, get_type_hints
 
@@ -206,3 +207,16 @@ TABLE: Final[dict[str, Row]] = {row.name: row for row in _rows()}
 """Every option by its name, in the order of the table."""
 BY_LEGACY: Final[dict[str, Row]] = {row.legacy: row for row in TABLE.values() if row.legacy}
 BY_VARIABLE: Final[dict[str, Row]] = {row.variable: row for row in TABLE.values()}
+
+
+# ---- names ----------------------------------------------------------------------------------------------------------
+def find_row(name: str) -> Row | None:
+    """The option of that name, ours or configutil's."""
+    return TABLE.get(name) or BY_LEGACY.get(name)
+
+
+def no_option(name: str) -> str:
+    """That there is no such option (or environment variable), with the nearest name there is."""
+    known = BY_VARIABLE if name.startswith(PREFIX) else {**TABLE, **BY_LEGACY}
+    close = get_close_matches(name, known, n=1, cutoff=0.75)
+    return f"is no option{f'; did you mean {close[0]}?' if close else ''}"
