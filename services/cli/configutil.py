@@ -215,15 +215,15 @@ def tell(edit: Edit, as_json: bool) -> None:
         lines.append(f"live, taken up by running services within seconds: {live}")
     if waiting:
         services = sorted({_affected(_row(name)) for name in edit.changes.restart})
-        lines.append(f"needs a restart: {waiting} (mailkeep restart {' '.join(services)})")
+        lines.append(f"needs a restart of {', '.join(services)}: {waiting}")
     say(as_json, "\n".join(lines) or "nothing changes for running services", **facts)
     for name in edit.overruled:
         note(f"{name} is overruled by {configurations.variable(name)} in this environment")
 
 
 def _affected(row: Row) -> str:
-    """The service that an option is of; `all` where it is of several."""
-    return row.group if row.group in SERVICES else "all"
+    """The service that an option is of."""
+    return row.group if row.group in SERVICES else "all services"
 
 
 def _read_batch(path: str) -> dict[str, str | None]:
