@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from services.common.limits import without_slot
 from services.common.listening import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, Listener
-from services.common.sessions import LOCAL_ADDRESS
+from services.common.peer import Peer, is_local, text_address
 from services.common.tls import CertificateUnavailable
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Channel(Protocol):
         self.server = server
         self.listener = listener
         self.address = ""
-        """The client's IP address, or `sessions.LOCAL_ADDRESS` on a Unix socket."""
+        """The client's IP address, or `peer.LOCAL_ADDRESS` on a Unix socket."""
         self.local = False
         """Whether the client is on this machine: a loopback address or a Unix socket."""
         self.tls = listener.tls
@@ -93,6 +93,23 @@ class Channel(Protocol):
         self._transport: WriteTransport = cast("WriteTransport", None)
         self._unread_deadline = 0.0
         self._waiter: Future[None] | None = None
+
+    @property
+    def peer(self) -> Peer:
+        """The client's end as it is now, as the rules of a login look at it. Made when asked for."""
+        server_address = text_address(self._transport.get_extra_info("sockname"))
+        if not self.tls:
+            return Peer(self.address, server_address, local=self.local)
+        connection = self._transport.get_extra_info("ssl_object")
+        cipher = connection.cipher() or ("", "", 0)
+        return Peer(
+            self.address,
+            server_address,
+            tls=True,
+            cipherbits=cipher[2],
+            local=self.local,
+            certificate=connection.getpeercert(True) if self.client_certificate else None,
+        )
 
     @property
     def client_certificate(self) -> dict[str, Any] | None:
@@ -158,7 +175,8 @@ class Channel(Protocol):
 
     def _take(self, transport: BaseTransport) -> None:
         self._transport = cast("WriteTransport", transport)
-        self.address, self.local = peer(transport)
+        self.address = text_address(transport.get_extra_info("peername"))
+        self.local = is_local(self.address)
         if self.tls:
             self._transport.set_write_buffer_limits(high=WRITE_BUFFER)
 
@@ -274,12 +292,3 @@ class Channel(Protocol):
     def look(self, now: float) -> float | None:
         """The wheel's turn: act on what ran out (`services.common.clocks.Timed`)."""
         raise NotImplementedError
-
-
-def peer(transport: BaseTransport) -> tuple[str, bool]:
-    """The client's address, and whether it is on this machine."""
-    name = transport.get_extra_info("peername")
-    if not isinstance(name, tuple):
-        return LOCAL_ADDRESS, True
-    address = str(name[0]).removeprefix("::ffff:")
-    return address, address.startswith("127.") or address == "::1"

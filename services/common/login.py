@@ -21,6 +21,7 @@ from services.common.directory import (
 from services.common.limits import without_slot
 from services.common.live import Live
 from services.common.options import DirectoryOptions
+from services.common.peer import Peer
 from services.common.telemetry import NO_OBSERVER, Observer, current_log
 
 UNAVAILABLE: Final = "unavailable"
@@ -55,7 +56,7 @@ class Login:
             self._observer.cache("login", True)
         return entry
 
-    async def password(self, service: str, name: str, password: str, address: str) -> Entry:
+    async def password(self, service: str, name: str, password: str, peer: Peer) -> Entry:
         """The account, if the password is right and its status allows a login.
 
         A refusal comes after `directory.faildelay` seconds, in which no command slot is held. Raises LoginRefused
@@ -71,23 +72,23 @@ class Login:
         except LoginRefused as refused:
             self._observer.login(service, refused.kind.value)
             why = refused.detail or refused.kind.value
-            current_log(service, address).warning("login refused", name=name, why=why)
+            current_log(service, peer.address).warning("login refused", name=name, why=why)
             await self._delay()
             raise LoginRefused(refused.kind) from None
         except DirectoryUnavailable as error:
             self._observer.login(service, UNAVAILABLE)
-            current_log(service, address).error("login not possible", name=name, why=str(error))
+            current_log(service, peer.address).error("login not possible", name=name, why=str(error))
             raise
         self._observer.login(service, "ok")
         return entry
 
-    def allows_plaintext(self, *, tls: bool, local: bool) -> bool:
-        """Whether a password may be sent on such a connection (`directory.allowplaintext`): `Connection.tls`, `.local`.
+    def allows_plaintext(self, peer: Peer) -> bool:
+        """Whether a password may be sent on such a connection (`directory.allowplaintext`).
 
         Says also whether LOGINDISABLED is announced or USER and PLAIN are offered.
         """
         allowed = self._options.value.allowplaintext
-        return tls or allowed == "always" or (allowed == "loopback" and local)
+        return peer.tls or allowed == "always" or (allowed == "loopback" and peer.local)
 
     async def _checked(self, name: str, password: str) -> Entry:
         """Ask the directory, once for all who ask the same at the same time. A client that goes stops no other."""

@@ -15,9 +15,6 @@ from socket import gethostname
 
 from services.common.domain import SessionInfo
 
-LOCAL_ADDRESS = "local"
-"""The address of a client on a Unix socket."""
-
 
 @dataclass(slots=True)
 class _Session:

@@ -23,6 +23,7 @@ from services.imap.replies import tagged
 
 if TYPE_CHECKING:
     from services.common.options import ImapOptions
+    from services.common.peer import Peer
     from services.common.store import Store
     from services.imap.service import ImapService
     from services.imap.view import View
@@ -99,11 +100,9 @@ class Malformed(Exception):  # noqa: N818 - a reply, not a fault
 class Wire(Protocol):
     """The way to the client; `services.imap.connection` is it."""
 
-    address: str
-    local: bool
-    """Whether the client is on this machine."""
-    tls: bool
-    """Whether TLS protects the connection."""
+    @property
+    def peer(self) -> Peer:
+        """The client's end of the connection as it is now."""
 
     @property
     def tls_available(self) -> bool:

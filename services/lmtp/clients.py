@@ -7,7 +7,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from services.common.live import Live
 from services.common.options import LmtpOptions
-from services.common.sessions import LOCAL_ADDRESS
+from services.common.peer import LOCAL_ADDRESS
 
 
 class AllowedClients:

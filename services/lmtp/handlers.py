@@ -9,7 +9,7 @@ from typing import Any, Final
 from services.common.connection import Answer
 from services.common.directory import AddressUnknown, Delivery, DirectoryUnavailable, Status
 from services.common.limits import without_slot
-from services.common.sessions import LOCAL_ADDRESS
+from services.common.peer import LOCAL_ADDRESS
 from services.lmtp import replies
 from services.lmtp.commands import CHUNKS, Bare, Bdat, Body, Lhlo, Mail, Rcpt
 from services.lmtp.delivery import deliver

@@ -42,7 +42,7 @@ REFUSALS: Final[dict[LoginRefusal, Text]] = {
 
 def takes_passwords(session: Session) -> bool:
     """Whether a password may be sent on this connection now."""
-    return session.shared.login.allows_plaintext(tls=session.link.tls, local=session.link.local)
+    return session.shared.login.allows_plaintext(session.link.peer)
 
 
 def mechanisms(session: Session) -> tuple[str, ...]:
@@ -116,7 +116,7 @@ async def _log_in(session: Session, state: Authorization, credentials: Credentia
     try:
         entry = shared.login.cached("pop", name, secret)
         if entry is None:
-            entry = await shared.login.password("pop", name, secret, link.address)
+            entry = await shared.login.password("pop", name, secret, link.peer)
     except LoginRefused as error:
         _count_failure(session, state)
         raise RefusedError(REFUSALS[error.kind]) from None

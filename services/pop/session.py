@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from services.common.domain import AccountId, BodyRef, Maildrop
+from services.common.peer import Peer
 from services.common.sasl import Exchange
 from services.pop.languages import DEFAULT_LANGUAGE, LINES, Text
 from services.pop.machine import PopMachine
@@ -35,9 +36,11 @@ class RefusedError(Exception):
 class Link(Protocol):
     """What a session needs of its connection (`services.common.connection.Connection`)."""
 
-    address: str
-    local: bool
     tls: bool
+
+    @property
+    def peer(self) -> Peer:
+        """The client's end of the connection as it is now."""
 
     @property
     def tls_available(self) -> bool:

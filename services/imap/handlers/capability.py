@@ -26,8 +26,7 @@ def capabilities(session: Session) -> tuple[str, ...]:
 
 def plaintext_allowed(session: Session) -> bool:
     """Whether a password may be sent on this connection (RFC 9051 section 11.1)."""
-    wire = session.wire
-    return session.service.login.allows_plaintext(tls=wire.tls, local=wire.local)
+    return session.service.login.allows_plaintext(session.wire.peer)
 
 
 @lru_cache

@@ -100,7 +100,7 @@ def _enter(session: Session, name: str, password: str) -> Answer:
 
 async def _check(session: Session, name: str, password: str) -> bytes:
     try:
-        entry = await session.service.login.password(SERVICE, name, password, session.wire.address)
+        entry = await session.service.login.password(SERVICE, name, password, session.wire.peer)
     except LoginRefused as refused:
         _refuse(session, refused.kind)
     except DirectoryUnavailable:

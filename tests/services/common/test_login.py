@@ -12,10 +12,12 @@ from services.common.limits import CommandSlots, in_slot
 from services.common.live import Live
 from services.common.login import Login
 from services.common.options import DirectoryOptions
+from services.common.peer import Peer
 from tests.support.people import PASSWORD, People
 from tests.support.recorder import Recorder
 
 ANNA = "anna@example.com"
+PEER = Peer("192.0.2.1")
 
 
 class Counting(People):
@@ -46,7 +48,7 @@ def made(**options: Any) -> tuple[Login, Counting, Recorder, Live[DirectoryOptio
 
 async def refused(login: Login, name: str, password: str) -> LoginRefusal:
     with pytest.raises(LoginRefused) as caught:
-        await login.password("imap", name, password, "192.0.2.1")
+        await login.password("imap", name, password, PEER)
     assert caught.value.detail == ""
     return caught.value.kind
 
@@ -54,11 +56,11 @@ async def refused(login: Login, name: str, password: str) -> LoginRefusal:
 async def test_a_right_password_is_remembered() -> None:
     login, people, recorder, _ = made()
     assert login.cached("imap", ANNA, PASSWORD) is None
-    assert (await login.password("imap", ANNA, PASSWORD, "")).account == ANNA
+    assert (await login.password("imap", ANNA, PASSWORD, PEER)).account == ANNA
     remembered = login.cached("pop", ANNA, PASSWORD)
     assert remembered is not None
     assert remembered.account == ANNA
-    assert (await login.password("imap", ANNA, PASSWORD, "")).account == ANNA
+    assert (await login.password("imap", ANNA, PASSWORD, PEER)).account == ANNA
     assert people.asked == 1
     assert recorder.logins == [("imap", "ok"), ("pop", "cached"), ("imap", "cached")]
     assert recorder.caches == [("login", False), ("login", True), ("login", True)]
@@ -66,7 +68,7 @@ async def test_a_right_password_is_remembered() -> None:
 
 async def test_only_the_same_name_and_password_are() -> None:
     login, _, _, _ = made()
-    await login.password("imap", ANNA, PASSWORD, "")
+    await login.password("imap", ANNA, PASSWORD, PEER)
     for name, password in ((ANNA, PASSWORD + "x"), (ANNA[:-1], "m" + PASSWORD), ("bert@example.com", PASSWORD)):
         assert login.cached("imap", name, password) is None
 
@@ -81,7 +83,7 @@ async def test_a_wrong_password_is_not_remembered() -> None:
 
 async def test_nothing_is_remembered_over_a_change_of_the_directory() -> None:
     login, people, _, _ = made()
-    await login.password("imap", ANNA, PASSWORD, "")
+    await login.password("imap", ANNA, PASSWORD, PEER)
     people.generation += 1
     assert login.cached("imap", ANNA, PASSWORD) is None
 
@@ -89,7 +91,7 @@ async def test_nothing_is_remembered_over_a_change_of_the_directory() -> None:
 async def test_an_answer_that_a_change_overtook_is_not_remembered() -> None:
     login, people, _, _ = made()
     people.gate = asyncio.Event()
-    task = asyncio.create_task(login.password("imap", ANNA, PASSWORD, ""))
+    task = asyncio.create_task(login.password("imap", ANNA, PASSWORD, PEER))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     people.generation += 1
@@ -100,8 +102,8 @@ async def test_an_answer_that_a_change_overtook_is_not_remembered() -> None:
 
 async def test_memory_ends_with_its_time_and_its_size() -> None:
     login, _, _, live = made(authcachesize=1)
-    await login.password("imap", ANNA, PASSWORD, "")
-    await login.password("imap", "bert@example.com", PASSWORD, "")
+    await login.password("imap", ANNA, PASSWORD, PEER)
+    await login.password("imap", "bert@example.com", PASSWORD, PEER)
     assert login.cached("imap", ANNA, PASSWORD) is None
     assert login.cached("imap", "bert@example.com", PASSWORD) is not None
     live.replace(DirectoryOptions(authcachettl=0))
@@ -111,7 +113,7 @@ async def test_memory_ends_with_its_time_and_its_size() -> None:
 async def test_equal_logins_at_the_same_time_are_checked_once() -> None:
     login, people, _, _ = made()
     people.gate = asyncio.Event()
-    tasks = [asyncio.create_task(login.password("imap", ANNA, PASSWORD, "")) for _ in range(20)]
+    tasks = [asyncio.create_task(login.password("imap", ANNA, PASSWORD, PEER)) for _ in range(20)]
     await asyncio.sleep(0)
     tasks[0].cancel()
     await asyncio.sleep(0)
@@ -149,7 +151,7 @@ async def test_who_is_over_quota_logs_in_to_make_room() -> None:
 async def test_a_delayed_refusal_holds_no_slot() -> None:
     login, _, _, _ = made(faildelay=30)
     slots = CommandSlots(lambda: 1)
-    task = asyncio.create_task(in_slot(slots, login.password("imap", ANNA, "wrong", "")))
+    task = asyncio.create_task(in_slot(slots, login.password("imap", ANNA, "wrong", PEER)))
     for _ in range(10):
         await asyncio.sleep(0)
     assert not task.done()
@@ -164,7 +166,7 @@ async def test_a_directory_that_is_away_is_no_refusal() -> None:
     login, people, recorder, _ = made(faildelay=30)
     people.away = True
     with pytest.raises(DirectoryUnavailable):
-        await login.password("imap", ANNA, PASSWORD, "")
+        await login.password("imap", ANNA, PASSWORD, PEER)
     assert recorder.logins == [("imap", "unavailable")]
 
 
@@ -181,7 +183,7 @@ async def test_a_directory_that_is_away_is_no_refusal() -> None:
 )
 async def test_where_passwords_may_cross_in_clear(allowed: str, tls: bool, local: bool, answer: bool) -> None:
     login, _, _, _ = made(allowplaintext=allowed)
-    assert login.allows_plaintext(tls=tls, local=local) is answer
+    assert login.allows_plaintext(Peer("192.0.2.1", tls=tls, local=local)) is answer
 
 
 async def test_slots_are_given_in_turn_and_survive_cancelled_waiters() -> None:

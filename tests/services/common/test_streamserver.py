@@ -9,12 +9,21 @@ import stat
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from services.common.listening import Listener
 from services.common.options import TlsOptions
-from services.common.sessions import LOCAL_ADDRESS
+from services.common.peer import LOCAL_ADDRESS, Peer
 from services.common.streamserver import MAX_TURNED_AWAY
-from services.common.tls import CertificateError, CertificateUnavailable, ServerTls, client_context, write_self_signed
+from services.common.tls import (
+    CertificateError,
+    CertificateUnavailable,
+    ClientCertificates,
+    ServerTls,
+    client_context,
+    write_self_signed,
+)
+from tests.support.authority import Authority
 from tests.support.lineserver import HERE, line_server
 from tests.support.recorder import Recorder
 
@@ -172,6 +181,27 @@ async def test_a_drain_ends_in_time_whatever_runs() -> None:
         assert lines.server.slots.running == 0
         assert not lines.shared.finished
         assert len(lines.shared.ended) == 2
+
+
+async def test_the_peer_says_how_the_client_is_connected(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    certfile, keyfile = map(str, authority.issue("localhost"))
+    options = TlsOptions(certfile=certfile, keyfile=keyfile, clientca=str(authority.cafile))
+    tls = ServerTls(options, ClientCertificates.OPTIONAL)
+    async with line_server(HERE, Listener(host="127.0.0.1", tls=True), tls=tls) as lines:
+        await lines.greeted()
+        clear = lines.shared.connections[0].peer
+        assert clear == Peer("127.0.0.1", "127.0.0.1", local=True)
+        mutual = client_context(str(authority.cafile), *map(str, authority.issue("anna")))
+        await lines.greeted(1, ssl=mutual, server_hostname="localhost")
+        peer = lines.shared.connections[1].peer
+        assert (peer.tls, peer.local, peer.proxied_tls) == (True, True, False)
+        assert peer.cipherbits in (128, 256)
+        assert peer.certificate is not None
+        assert x509.load_der_x509_certificate(peer.certificate).subject.rfc4514_string() == "CN=anna"
+        trusting = client_context(str(authority.cafile))
+        await lines.greeted(1, ssl=trusting, server_hostname="localhost")
+        assert lines.shared.connections[2].peer.certificate is None
 
 
 async def test_a_new_certificate_is_for_new_clients_and_drops_nobody(tmp_path: Path) -> None:

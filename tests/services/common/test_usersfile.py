@@ -27,6 +27,7 @@ from services.common.live import Live
 from services.common.login import Login
 from services.common.options import DirectoryOptions
 from services.common.passwords import PasswordChecker, hash_password, verify
+from services.common.peer import Peer
 from services.common.sizes import format_size, parse_size
 from services.common.usersdirectory import UsersFileDirectory
 from services.common.usersfile import UsersFile, UsersFileError, parse_users
@@ -325,12 +326,12 @@ async def test_the_first_login_after_a_change_is_measured_by_it(
     users.add("anna@example.com", "secret")
     found = directory(users)
     login = Login(found, Live(DirectoryOptions(usersfile=str(users.path), faildelay=0)))
-    await login.password("imap", "anna@example.com", "secret", "")
+    await login.password("imap", "anna@example.com", "secret", Peer("192.0.2.1"))
     assert login.cached("imap", "anna@example.com", "secret") is not None
     users.set_password("anna@example.com", "other")
     monkeypatch.setattr(usersdirectory, "CHECK_SECONDS", 0.0)
     assert login.cached("imap", "anna@example.com", "secret") is None
     with pytest.raises(LoginRefused):
-        await login.password("imap", "anna@example.com", "secret", "")
-    assert (await login.password("imap", "anna@example.com", "other", "")).account == "anna@example.com"
+        await login.password("imap", "anna@example.com", "secret", Peer("192.0.2.1"))
+    assert (await login.password("imap", "anna@example.com", "other", Peer("192.0.2.1"))).account == "anna@example.com"
     found.close()
