@@ -144,7 +144,7 @@ async def test_a_status_is_told_to_who_gave_the_right_password_only(status: Stat
 async def test_who_is_over_quota_logs_in_to_make_room() -> None:
     login, people, _, _ = made()
     people.statuses = {ANNA: Status.OVERQUOTA}
-    assert (await login.password("imap", ANNA, PASSWORD, "")).status is Status.OVERQUOTA
+    assert (await login.password("imap", ANNA, PASSWORD, PEER)).status is Status.OVERQUOTA
     assert login.cached("imap", ANNA, PASSWORD) is not None
 
 
