@@ -12,10 +12,10 @@ from services.cli.connecting import exit_code, explain, store, with_store
 from services.cli.output import EXIT_USAGE, JsonOption, counted, fail, note, say, show, show_facts, size
 from services.cli.people import AccountName, end_sessions, entries, find, users_file
 from services.common.directory import Entry, Status
+from services.common.directory.usersfile import UsersFileError
 from services.common.domain import Account, Quota
 from services.common.errors import Reason, StoreError
 from services.common.sizes import format_size, parse_size
-from services.common.usersfile import UsersFileError
 
 if TYPE_CHECKING:
     from services.common.storeclient import StoreClient

@@ -10,6 +10,7 @@ from typing import Final
 
 from services.cli.endpoints import reachable
 from services.common import configuration as configurations
+from services.common.directory.usersfile import UsersFile, UsersFileError
 from services.common.domain import ANSWERED, DRAFT, FLAGGED, INBOX, SEEN, AppendItem, Quota
 from services.common.options import Configuration
 from services.common.problems import ConfigurationError, Problem
@@ -17,7 +18,6 @@ from services.common.requestid import new_request_id
 from services.common.samplemail import sample_mails
 from services.common.store import Store
 from services.common.tls import write_self_signed
-from services.common.usersfile import UsersFile, UsersFileError
 from services.common.values import variable
 
 ACCOUNT: Final = "demo@example.com"

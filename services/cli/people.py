@@ -11,8 +11,8 @@ import typer
 from services.cli.connecting import configuration
 from services.cli.output import fail
 from services.common.directory import Entry, parse_name
+from services.common.directory.usersfile import UsersFile, UsersFileError, check_name
 from services.common.options import Configuration
-from services.common.usersfile import UsersFile, UsersFileError, check_name
 
 if TYPE_CHECKING:
     from services.common.storeclient import StoreClient

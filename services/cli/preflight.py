@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from services.common import configuration as configurations
+from services.common.directory.usersfile import UsersFile, UsersFileError
 from services.common.options import Configuration
 from services.common.problems import ConfigurationError, Problem
-from services.common.usersfile import UsersFile, UsersFileError
 
 
 def problems(known: Configuration, *, ports: bool) -> list[Problem]:

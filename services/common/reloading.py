@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from services.common import configuration as configurations
+from services.common.directory.users import signature
 from services.common.live import Live
 from services.common.options import Configuration
 from services.common.problems import ConfigurationError, Problem
 from services.common.telemetry import Observer, SessionLog
 from services.common.tls import CertificateError
-from services.common.usersdirectory import signature
 
 LOOK_SECONDS: Final = 1.0
 

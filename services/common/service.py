@@ -12,12 +12,12 @@ from services.common import process as processes
 from services.common.bodyreader import CACHE_BYTES, BodyReader, open_reader
 from services.common.connection import Connection
 from services.common.directory import Directory
+from services.common.directory.opening import open_directory
 from services.common.limits import CommandSlots
 from services.common.listening import Listener
 from services.common.live import Live
 from services.common.login import Login
 from services.common.options import Configuration
-from services.common.problems import ConfigurationError, Problem
 from services.common.process import Process, StartError
 from services.common.sessions import SessionRegistry
 from services.common.store import ChangeFeed, Store
@@ -25,8 +25,6 @@ from services.common.storeclient import StoreClient, connect
 from services.common.streamserver import StreamServer, TurnedAway
 from services.common.telemetry import Observer
 from services.common.tls import CertificateError, CertificateUnavailable, ClientCertificates, ServerTls
-from services.common.usersdirectory import UsersFileDirectory
-from services.common.usersfile import UsersFileError
 
 CLOSE_SECONDS: Final = 1.0
 """What is still to be told to the store after the drain may take; a store that is away is not waited for."""
@@ -102,7 +100,7 @@ class _Service:
         configuration = process.configuration
         self._options: Live[Any] = configuration.part(lambda value: getattr(value, process.name))
         self._tls = _server_tls(configuration.value, self._options.value)
-        self._directory = _directory(configuration)
+        self._directory = open_directory(configuration.part(lambda value: value.directory))
         self._client = _store_client(process)
         self._runtime = self._make_runtime()
         self._front = make(self._runtime)
@@ -192,14 +190,6 @@ def _server_tls(configuration: Configuration, options: Any) -> ServerTls:
         return ServerTls(configuration.tls, clients)
     except CertificateError as error:
         raise StartError(str(error)) from None
-
-
-def _directory(configuration: Live[Configuration]) -> UsersFileDirectory:
-    try:
-        return UsersFileDirectory(configuration.part(lambda value: value.directory))
-    except UsersFileError as error:
-        problems = [Problem("directory.usersfile", "", text) for text in error.problems]
-        raise ConfigurationError(problems) from None
 
 
 def _store_client(process: Process) -> StoreClient:

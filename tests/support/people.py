@@ -43,6 +43,15 @@ class People:
             raise LoginRefused(LoginRefusal.CREDENTIALS)
         return self._entry(account)
 
+    async def account(self, name: str) -> Entry:
+        """See `Directory.account`."""
+        if self.away:
+            raise DirectoryUnavailable
+        account = str(parse_name(name))
+        if account not in self.passwords:
+            raise LoginRefused(LoginRefusal.CREDENTIALS)
+        return self._entry(account)
+
     async def lookup(self, address: str) -> Entry:
         """See `Directory.lookup`."""
         account = str(parse_name(address))

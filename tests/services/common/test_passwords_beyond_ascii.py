@@ -12,11 +12,11 @@ from unicodedata import normalize
 
 import pytest
 
+from services.common.directory.users import UsersFileDirectory
+from services.common.directory.usersfile import UsersFile, UsersFileError
 from services.common.live import Live
 from services.common.options import DirectoryOptions
 from services.common.passwords import verify
-from services.common.usersdirectory import UsersFileDirectory
-from services.common.usersfile import UsersFile, UsersFileError
 from tests.support.imap import Client, local_imap
 from tests.support.pop import pop_service
 from tests.support.store import StoreFixture

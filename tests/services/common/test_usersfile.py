@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from services.common import usersdirectory
 from services.common.directory import (
     AddressUnknown,
     Delivery,
@@ -22,6 +21,9 @@ from services.common.directory import (
     Status,
     parse_name,
 )
+from services.common.directory import users as usersdirectory
+from services.common.directory.users import UsersFileDirectory
+from services.common.directory.usersfile import UsersFile, UsersFileError, parse_users
 from services.common.domain import Quota
 from services.common.live import Live
 from services.common.login import Login
@@ -29,8 +31,6 @@ from services.common.options import DirectoryOptions
 from services.common.passwords import PasswordChecker, hash_password, verify
 from services.common.peer import Peer
 from services.common.sizes import format_size, parse_size
-from services.common.usersdirectory import UsersFileDirectory
-from services.common.usersfile import UsersFile, UsersFileError, parse_users
 
 HASH = hash_password("secret")
 
@@ -78,6 +78,56 @@ async def test_who_comes_by_another_name_of_the_domain_is_at_home_in_it(users: U
     source.close()
 
 
+SCRAM = "SCRAM-SHA-256$4096:c2FsdA==$c3RvcmVk:c2VydmVy"
+
+
+def test_what_the_rules_of_a_login_need() -> None:
+    anna = parse_users(
+        "accounts: {anna@example.com: {access: '+imap:ALL', administrator: true, dn: 'uid=anna,o=x', "
+        f"secrets: ['{SCRAM}', '{{CLEARTEXT}}open sesame']}}, bert@example.com: }}\n"
+        "domains: {example.com: {access: '-pop:ALL'}}"
+    ).by_name
+    entry = anna["anna@example.com"].entry
+    assert entry.allowed_access == ("-pop:ALL", "+imap:ALL")
+    assert entry.administrator
+    assert entry.dn == "uid=anna,o=x"
+    assert entry.secrets == (SCRAM, "{CLEARTEXT}open sesame")
+    assert "sesame" not in repr(entry)
+    other = anna["bert@example.com"].entry
+    assert (other.allowed_access, other.administrator, other.dn, other.secrets) == (("-pop:ALL",), False, "", ())
+
+
+@pytest.mark.parametrize(
+    ("attributes", "problem"),
+    [
+        ("access: 1", "access: rules such as"),
+        ('access: "a\\nb"', "access: rules such as"),
+        ("dn: [x]", "dn: a distinguished name"),
+        ("administrator: 'yes'", "administrator: true or false"),
+        ("secrets: hunter2", "secrets: a list of"),
+        ("secrets: [hunter2]", "secrets: a list of"),
+        ("secrets: ['SCRAM-SHA-1$4096:c2FsdA==$c3RvcmVk:c2VydmVy']", "secrets: a list of"),
+        ("secrets: ['{CLEARTEXT}']", "secrets: a list of"),
+    ],
+)
+def test_what_the_rules_of_a_login_cannot_use(attributes: str, problem: str) -> None:
+    with pytest.raises(UsersFileError) as caught:
+        parse_users(f"accounts: {{anna@example.com: {{{attributes}}}}}")
+    assert problem in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_an_account_by_the_name_that_logs_in(users: UsersFile) -> None:
+    users.add("anna@example.com", "secret", aliases=["info@example.com"])
+    found = directory(users, "example.com")
+    for name in ("anna", "ANNA@example.com", "info@example.com"):
+        assert (await found.account(name)).account == "anna@example.com"
+    with pytest.raises(LoginRefused) as caught:
+        await found.account("nobody")
+    assert caught.value.kind is LoginRefusal.CREDENTIALS
+    found.close()
+
+
 def test_an_edit_of_an_account_keeps_the_domains(users: UsersFile) -> None:
     users.path.write_text(DOMAINS)
     users.set_status("anna@example.com", Status.ACTIVE)
@@ -88,7 +138,7 @@ def test_an_edit_of_an_account_keeps_the_domains(users: UsersFile) -> None:
     ("text", "problem"),
     [
         ("domains: {a.example: {status: asleep}}", "domain a.example: 'asleep' is none of"),
-        ("domains: {a.example: {quota: 1}}", "domain a.example: it has status and aliases"),
+        ("domains: {a.example: {quota: 1}}", "domain a.example: it has status, aliases and access"),
         ("domains: {a.example: {aliases: b.example}}", "a list of domains"),
         ("domains: {a@b.example: {}}", "a domain is text without @"),
         ("domains: {a.example: {aliases: [b.example]}, b.example: {}}", "the alias b.example is another domain"),

@@ -7,19 +7,25 @@
         messagequota: 100000
         aliases: [anna.smith@example.com, info@example.com]
         status: active
+        access: +imap,pop:ALL
+        administrator: false
+        dn: uid=anna,ou=people,dc=example,dc=com
+        secrets: [SCRAM-SHA-256$4096:c2FsdA==$...:...]
     domains:
       example.com:
         status: active
         aliases: [example.org]
+        access: -imap:ALL EXCEPT 192.0.2.0/24
 
 Of an account only the name is needed; one without a password gets mail and cannot log in. Domains are written only
-where there is something to say of one: its status, which comes before those of its accounts, and its other names, under
-which all its accounts are reached and log in. Edits go through `UsersFile`: under a lock beside the file, and into a
-new file that takes the old one's place, so that a reader sees one or the other.
+where there is something to say of one: its status, which comes before those of its accounts, its other names, under
+which all its accounts are reached and log in, and who may log in from where. Edits go through `UsersFile`: under a lock
+beside the file, and into a new file that takes the old one's place, so that a reader sees one or the other.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -38,6 +44,11 @@ from services.common.yamlfile import YamlError, parse
 
 MAX_ADDRESS: Final = 254
 """Bytes (RFC 3696 erratum 1690)."""
+MAX_TEXT: Final = 4096
+_BASE64: Final = "[A-Za-z0-9+/]+={0,2}"
+_SECRET: Final = re.compile(
+    rf"SCRAM-SHA-256\$[1-9][0-9]{{0,6}}:{_BASE64}\${_BASE64}:{_BASE64}|\{{CLEARTEXT\}}.{{1,{MAX_TEXT}}}"
+)
 Attributes: TypeAlias = dict[str, Any]
 _TOP: Final = ("accounts", "domains")
 
@@ -85,6 +96,7 @@ class Domain:
 
     status: Status = Status.ACTIVE
     aliases: tuple[str, ...] = ()
+    access: tuple[str, ...] = ()
 
 
 def parse_users(text: str) -> Users:
@@ -114,9 +126,10 @@ def parse_users(text: str) -> Users:
 
 
 def _in_domain(user: User, domains: Mapping[str, Domain]) -> User:
-    """The account with what its domain's status makes of its own."""
-    domain = domains.get(user.entry.domain, Domain())
-    return replace(user, entry=replace(user.entry, status=first_not_active((domain.status, user.entry.status))))
+    """The account with what its domain's status makes of its own, and with the domain's access rules before its own."""
+    domain, entry = domains.get(user.entry.domain, Domain()), user.entry
+    status = first_not_active((domain.status, entry.status))
+    return replace(user, entry=replace(entry, status=status, allowed_access=domain.access + entry.allowed_access))
 
 
 def _domains(written: Mapping[Any, Any], problems: list[str]) -> tuple[dict[str, Domain], dict[str, str]]:
@@ -140,12 +153,12 @@ def _domains(written: Mapping[Any, Any], problems: list[str]) -> tuple[dict[str,
 
 def _domain(attributes: object) -> Domain:
     values = {} if attributes is None else attributes
-    if not isinstance(values, dict) or set(values) - {"status", "aliases"}:
-        raise ValueError("it has status and aliases")
+    if not isinstance(values, dict) or set(values) - {"status", "aliases", "access"}:
+        raise ValueError("it has status, aliases and access")
     aliases = values.get("aliases") or []
     if not isinstance(aliases, list):
         raise ValueError("aliases: a list of domains")
-    return Domain(_status(values.get("status")), tuple(map(_domain_name, aliases)))
+    return Domain(_status(values.get("status")), tuple(map(_domain_name, aliases)), _access(values.get("access")))
 
 
 def _domain_name(value: object) -> str:
@@ -186,8 +199,18 @@ def _user(written: object, attributes: object, problems: list[str]) -> User | No
         problems.extend(f"{written}: {problem}" for problem in found)
         return None
     quota = Quota(parsed["quota"], parsed["messagequota"])
-    domain = parse_name(name).domain
-    return User(Entry(name, quota, parsed["aliases"], parsed["status"], domain), parsed["password"])
+    entry = Entry(
+        name,
+        quota,
+        aliases=parsed["aliases"],
+        status=parsed["status"],
+        domain=parse_name(name).domain,
+        allowed_access=parsed["access"],
+        administrator=parsed["administrator"],
+        dn=parsed["dn"],
+        secrets=parsed["secrets"],
+    )
+    return User(entry, parsed["password"])
 
 
 def _attribute(key: str, value: object, found: list[str]) -> Any:
@@ -278,12 +301,50 @@ def _status(value: object) -> Status:
         raise ValueError(f"{value!r} is none of {', '.join(status.value for status in Status)}") from None
 
 
+def _access(value: object) -> tuple[str, ...]:
+    text = _text(value, "rules such as +imap,pop:ALL, with $ between them")
+    return (text,) if text else ()
+
+
+def _dn(value: object) -> str:
+    return _text(value, "a distinguished name")
+
+
+def _text(value: object, what: str) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str) or not value.isprintable() or len(value) > MAX_TEXT:
+        raise ValueError(f"{what}, in at most {MAX_TEXT} characters")
+    return value
+
+
+def _switch(value: object) -> bool:
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise ValueError("true or false")
+    return value
+
+
+def _secrets(value: object) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    # The values are not repeated where they are wrong.
+    if not isinstance(value, list) or not all(isinstance(each, str) and _SECRET.fullmatch(each) for each in value):
+        raise ValueError("a list of SCRAM-SHA-256$ITERATIONS:SALT$STOREDKEY:SERVERKEY and {CLEARTEXT}PASSWORD")
+    return tuple(value)
+
+
 _ATTRIBUTES: Final[dict[str, Callable[[object], Any]]] = {
     "password": _password,
     "quota": _quota,
     "messagequota": _count,
     "aliases": _aliases,
     "status": _status,
+    "access": _access,
+    "administrator": _switch,
+    "dn": _dn,
+    "secrets": _secrets,
 }
 
 

@@ -9,11 +9,11 @@ from time import monotonic
 from typing import Final
 
 from services.common.directory import AddressUnknown, Entry, LoginRefusal, LoginRefused, Name, parse_name
+from services.common.directory.usersfile import User, Users, UsersFile, UsersFileError
 from services.common.live import Live
 from services.common.options import DirectoryOptions
 from services.common.passwords import PasswordChecker, dummy_hash
 from services.common.telemetry import session_logger
-from services.common.usersfile import User, Users, UsersFile, UsersFileError
 
 CHECK_SECONDS: Final = 1.0
 """How often, at most, the file is looked at."""
@@ -69,6 +69,14 @@ class UsersFileDirectory:
             raise LoginRefused(LoginRefusal.CREDENTIALS, "no such account" if user is None else "it has no password")
         if not right:
             raise LoginRefused(LoginRefusal.CREDENTIALS, "wrong password")
+        return user.entry
+
+    async def account(self, name: str) -> Entry:
+        """See `Directory.account`."""
+        await self.refresh()
+        user = self._find(parse_name(name))
+        if user is None:
+            raise LoginRefused(LoginRefusal.CREDENTIALS, "no such account")
         return user.entry
 
     async def lookup(self, address: str) -> Entry:

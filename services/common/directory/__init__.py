@@ -89,7 +89,9 @@ class Entry:
     """One account of the directory. `account` is the canonical name, under which the store keeps its mail.
 
     `domain` is the canonical one, "" where the account has none. `status` is what the statuses of the domain and the
-    account come to.
+    account come to. `allowed_access` holds the texts of `mailDomainAllowedServiceAccess` and `mailAllowedServiceAccess`
+    as far as there are any: each has to permit a login. `administrator`: it may act for every other account. `dn` is
+    its name in the directory, "" for none.
     """
 
     account: str
@@ -97,6 +99,11 @@ class Entry:
     aliases: tuple[str, ...] = ()
     status: Status = Status.ACTIVE
     domain: str = ""
+    allowed_access: tuple[str, ...] = ()
+    administrator: bool = False
+    dn: str = ""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """What mechanisms that never see the password need: `SCRAM-SHA-256$...` (RFC 5803) and `{CLEARTEXT}...`."""
 
     @property
     def delivery(self) -> Delivery:
@@ -150,6 +157,13 @@ class Directory(Protocol):
         """The account `name` (an alias will do), whatever its status, where the password is right.
 
         An unknown name takes as long as a wrong password. Raises LoginRefused (CREDENTIALS), DirectoryUnavailable.
+        """
+
+    async def account(self, name: str) -> Entry:
+        """The account that logs in by this name, whatever its status, without a password.
+
+        For who proved another way to be it, or may act for it. Raises LoginRefused (CREDENTIALS: there is no such
+        account), DirectoryUnavailable.
         """
 
     async def lookup(self, address: str) -> Entry:
