@@ -70,14 +70,12 @@ async def _deliver(site: Site, user: str, count: int) -> None:
     await asyncio.gather(*(run() for _ in range(10)))
 
 
-async def measure(site: Site, operation: Operation, concurrency: int, seconds: float) -> tuple[float, int]:
-    """Units a second, and how often the operation was done."""
+async def measure(site: Site, operation: Operation, concurrency: int, seconds: float) -> dict[str, float]:
+    """Units a second, and what one operation cost: microseconds of CPU (servers, load generator) and store calls."""
     workers = [Worker(site, number) for number in range(concurrency)]
     await asyncio.gather(*(operation.prepare(worker) for worker in workers))
     await asyncio.gather(*(operation.step(worker) for worker in workers))  # warm
-    begin = time.perf_counter()
-    end = begin + seconds
-    steps = concurrency  # the warming ones
+    steps = 0
 
     async def run(worker: Worker) -> int:
         nonlocal steps
@@ -87,11 +85,21 @@ async def measure(site: Site, operation: Operation, concurrency: int, seconds: f
             steps += 1
         return total
 
+    calls, cpu, own = store_calls(site.server), site.server.cpu(), time.process_time()
+    begin = time.perf_counter()
+    end = begin + seconds
     done = sum(await asyncio.gather(*(run(worker) for worker in workers)))
     elapsed = time.perf_counter() - begin
+    own, cpu = time.process_time() - own, site.server.cpu() - cpu
+    calls = store_calls(site.server) - calls
     if operation.finish is not None:
         await asyncio.gather(*(operation.finish(worker) for worker in workers))
-    return done / elapsed, steps
+    return {
+        "rate": done / elapsed,
+        "cpu": round(cpu / steps * 1e6, 1),
+        "client_cpu": round(own / steps * 1e6, 1),
+        "store_calls": round(calls / steps, 3),
+    }
 
 
 async def idle_memory(site: Site, count: int) -> float:
@@ -144,30 +152,36 @@ async def run_server(server: Server, options: argparse.Namespace, bodies: list[b
                 if concurrency > operation.most(site):
                     continue
                 key = f"{operation.name} @ {concurrency}"
-                before = store_calls(server)
-                rate, steps = await measure(site, operation, concurrency, options.seconds)
-                calls = (store_calls(server) - before) / steps
-                figures[key] = {"rate": rate, "store_calls": round(calls, 3)}
-                console.print(f"{server.name}: {key}: {rate:,.0f} {operation.unit}; {calls:.2f} store calls each")
+                figures[key] = found = await measure(site, operation, concurrency, options.seconds)
+                console.print(
+                    f"{server.name}: {key}: {found['rate']:,.0f} {operation.unit}; each {found['cpu']:,.0f} us of CPU"
+                    f" (client {found['client_cpu']:,.0f}), {found['store_calls']:.2f} store calls"
+                )
     finally:
         await server.stop()
     return figures
 
 
 def print_table(results: dict[str, dict[str, Any]]) -> None:
-    """Figures side by side, with the ratio to each rival, the goal, and the store calls of one operation."""
+    """Figures side by side, with the ratio to each rival, the goal, and what one operation cost."""
     goals = {f"{o.name} @ {c}": o.goal.get(c) for o in OPERATIONS for c in o.concurrency}
     rivals = [name for name in results if name != "mailkeep"]
-    table = Table("operation", "mailkeep", *rivals, *[f"/ {name}" for name in rivals], "goal", "store calls")
+    shares = [f"/ {name}" for name in rivals]
+    costs = [f"CPU us, {name}" for name in results]
+    table = Table("operation", "mailkeep", *rivals, *shares, "goal", *costs, "store calls")
     for key, measured in results["mailkeep"].items():
         rate = measured["rate"]
         others = [results[name].get(key, {}).get("rate") for name in rivals]
         figures = [f"{other:,.0f}" if other else "" for other in others]
         ratios = [f"{rate / other:.2f}" if other else "" for other in others]
-        table.add_row(
-            key, f"{rate:,.0f}", *figures, *ratios, str(goals.get(key) or ""), str(measured.get("store_calls", ""))
-        )
+        cost = [_number(results[name].get(key, {}).get("cpu")) for name in results]
+        goal = str(goals.get(key) or "")
+        table.add_row(key, f"{rate:,.0f}", *figures, *ratios, goal, *cost, str(measured.get("store_calls", "")))
     console.print(table)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}"
 
 
 async def main() -> None:

@@ -36,6 +36,9 @@ class Server(Protocol):
     def memory(self) -> int:
         """Proportional set size of the processes that serve IMAP, in bytes."""
 
+    def cpu(self) -> float:
+        """Seconds of CPU that its processes have used so far."""
+
 
 async def answering(port: int, seconds: float = 60) -> None:
     """Wait until something listens. Raises TimeoutError."""
@@ -58,6 +61,22 @@ def proportional_set(pids: list[int]) -> int:
             for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
                 if line.startswith("Pss:"):
                     total += int(line.split()[1]) * 1024
+    return total
+
+
+def tree_cpu(root: int | None) -> float:
+    """Seconds of CPU that a process and all below it have used, with the children that they waited for."""
+    used: dict[int, tuple[int, float]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                used[int(entry.name)] = int(fields[1]), sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+    total = 0.0
+    wave = {root}
+    while wave:
+        total += sum(used[pid][1] for pid in wave if pid in used)
+        wave = {pid for pid, (parent, _) in used.items() if parent in wave}
     return total
 
 
@@ -130,6 +149,9 @@ class Mailkeep:
     def memory(self) -> int:
         return proportional_set(processes("services.imap"))
 
+    def cpu(self) -> float:
+        return tree_cpu(self._process.pid) if self._process is not None else 0.0
+
 
 class Dovecot:
     """Dovecot from Debian's packages, tuned: processes reused and kept waiting."""
@@ -169,6 +191,9 @@ class Dovecot:
 
     def memory(self) -> int:
         return proportional_set(processes("dovecot/imap"))
+
+    def cpu(self) -> float:
+        return tree_cpu(self._process.pid) if self._process is not None else 0.0
 
 
 def _mail_user() -> None:
