@@ -329,6 +329,26 @@ class SessionInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class LoginSession:
+    """One login of an HTTP client: it lasts over connections, processes and restarts.
+
+    `digest` (BLAKE2b-256 of the secret that the client alone keeps) names it. `bound`: no other address may use it.
+    `stamp` (up to 64 bytes) is compared with what the directory says of the account's password. Times in seconds since
+    1970; `used` is right to the minute.
+    """
+
+    digest: bytes
+    user: str
+    address: str
+    bound: bool
+    agent: str
+    stamp: bytes
+    created: int = 0
+    used: int = 0
+    expires: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """Names of accounts, a page at a time; `token` "" ends."""
 

@@ -35,6 +35,7 @@ class Reason(Enum):
     DEADLINE_EXCEEDED = "the store did not answer in time"
     RESOURCE_EXHAUSTED = "the store has more to do than it takes on"
     INTERNAL = "the store failed"
+    LOGIN_NOT_FOUND = "the login is over"
 
 
 class StoreError(Exception):

@@ -25,6 +25,7 @@ from services.common.domain import (
     ExpungeResult,
     FlagChange,
     FlagResult,
+    LoginSession,
     MailboxDelta,
     MailboxId,
     MailboxStatus,
@@ -38,6 +39,10 @@ from services.common.domain import (
 
 class Store(Protocol):
     """The store as its callers see it."""
+
+    @property
+    def logins(self) -> Logins:
+        """Logins of HTTP clients."""
 
     # accounts
     async def open_account(self, name: str, *, create: bool = True) -> Account:
@@ -152,6 +157,25 @@ class Store(Protocol):
 
     async def release_maildrop(self, account_id: AccountId, lock: str) -> None:
         """Give the lock up without a change; idempotent."""
+
+
+class Logins(Protocol):
+    """Logins of HTTP clients (`Store.logins`). A digest that is not 32 bytes raises INVALID_ARGUMENT."""
+
+    async def open(self, account_id: AccountId, login: LoginSession, idle_seconds: int) -> LoginSession:
+        """Begin one; its user and times are the store's to fill in. Raises ACCOUNT_NOT_FOUND, INVALID_ARGUMENT."""
+
+    async def use(self, account_id: AccountId, digest: bytes, address: str, idle_seconds: int) -> LoginSession:
+        """The login, which ends `idle_seconds` from now unless it is used again. Raises LOGIN_NOT_FOUND."""
+
+    async def all(self, account_id: AccountId) -> Sequence[LoginSession]:
+        """Those of the account that hold, the last used first."""
+
+    async def end(self, account_id: AccountId, digest: bytes) -> None:
+        """End one; idempotent."""
+
+    async def end_all(self, account_id: AccountId, but: bytes = b"") -> int:
+        """End all of the account except the one with the digest `but`; how many."""
 
 
 class ChangeFeed(Protocol):

@@ -54,6 +54,7 @@ REFUSALS: Final[dict[Reason, Refusal]] = {
     Reason.DEADLINE_EXCEEDED: Refusal(b"Mail is not available at the moment", b"UNAVAILABLE"),
     Reason.RESOURCE_EXHAUSTED: Refusal(b"Mail is not available at the moment", b"UNAVAILABLE"),
     Reason.INTERNAL: Refusal(b"Internal error", b"SERVERBUG"),
+    Reason.LOGIN_NOT_FOUND: Refusal(b"Internal error", b"SERVERBUG"),
 }
 """Every reason's NO, with its response code (RFC 5530; TOOBIG of RFC 4469)."""
 

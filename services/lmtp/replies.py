@@ -95,6 +95,7 @@ REASONS: Final[dict[Reason, Text]] = {
     Reason.DEADLINE_EXCEEDED: Text.TEMPORARY,
     Reason.RESOURCE_EXHAUSTED: Text.TEMPORARY,
     Reason.INTERNAL: Text.TEMPORARY,
+    Reason.LOGIN_NOT_FOUND: Text.TEMPORARY,
 }
 """What the sender is told for a recipient whose mail the store did not take."""
 

@@ -47,6 +47,7 @@ REASONS: Final[dict[Reason, Text]] = {
     Reason.DEADLINE_EXCEEDED: Text.TEMPORARY,
     Reason.RESOURCE_EXHAUSTED: Text.TEMPORARY,
     Reason.INTERNAL: Text.TEMPORARY,
+    Reason.LOGIN_NOT_FOUND: Text.TEMPORARY,
 }
 """What a client is told when the store says no. A failure of the store is worth another try, a fault of data is not."""
 

@@ -3,7 +3,7 @@
 What happened after the backup was made is forgotten, and clients and front ends remember it: a UID, a modification
 sequence or an account number that was given then must not come to mean something else. So all counters skip ahead, and
 every message counts as changed, since its flags may be older than those that a client knows. What came and went since
-the backup is known to nobody: whoever asks what is new gets each mailbox whole, once.
+the backup is known to nobody: whoever asks what is new gets each mailbox whole, once. HTTP clients log in again.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ _STATEMENTS: Final = (
     "UPDATE mailboxes SET history_floor = modseq",
     "UPDATE messages AS m SET modseq = (SELECT a.modseq FROM accounts a WHERE a.account_id = m.account_id)"
     " WHERE EXISTS (SELECT 1 FROM accounts a WHERE a.account_id = m.account_id)",
+    # Some of them were ended since.
+    "DELETE FROM logins",
 )
 
 

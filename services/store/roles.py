@@ -13,6 +13,7 @@ from typing import Final
 _READ: Final = frozenset({"OpenAccount", "GetMailbox", "ReadBodies", "StreamBody"})
 _STREAMS: Final = frozenset({"Exchange", "AttachSessions"})
 _MAILDROP: Final = frozenset({"OpenMaildrop", "CommitMaildrop", "ReleaseMaildrop"})
+_LOGINS: Final = frozenset({"OpenLogin", "UseLogin", "ListLogins", "EndLogin", "EndLogins"})
 _DELIVERY: Final = frozenset({"DeliverMessage", "UploadDelivery"})
 _MAILBOXES: Final = frozenset(
     {
@@ -30,9 +31,9 @@ _ADMINISTRATION: Final = frozenset(
 ROLES: Final[Mapping[str, frozenset[str]]] = {
     "pop": _READ | _STREAMS | _MAILDROP,
     "imap": _READ | _STREAMS | _MAILBOXES,
-    "http": _READ | _STREAMS | _MAILBOXES,
+    "http": _READ | _STREAMS | _MAILBOXES | _LOGINS,
     "lmtp": frozenset({"OpenAccount", "GetMailbox"}) | _STREAMS | _DELIVERY,
-    "admin": _READ | _STREAMS | _MAILBOXES | _MAILDROP | _DELIVERY | _ADMINISTRATION,
+    "admin": _READ | _STREAMS | _MAILBOXES | _MAILDROP | _DELIVERY | _LOGINS | _ADMINISTRATION,
 }
 """Role -> names of methods. A role that is not here may call nothing."""
 

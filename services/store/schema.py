@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 
 class SchemaTooNew(Exception):  # noqa: N818 - the name is what the operator reads
@@ -151,6 +151,17 @@ ALTER TABLE mailboxes ADD COLUMN history_floor {counter};
 """
 
 
+_VERSION_3: Final = """
+-- Logins of HTTP clients, by the digest of a secret that the client alone keeps. `bound`: no address but that where
+-- it was begun may use it.
+CREATE TABLE logins (
+    account_id {integer}, digest {blob}, address TEXT NOT NULL, bound {counter}, agent TEXT NOT NULL, stamp {blob},
+    created {integer}, used {integer}, expires {integer}, PRIMARY KEY (account_id, digest)
+) {narrow};
+CREATE INDEX logins_by_expires ON logins (expires);
+"""
+
+
 def _statements(text: str, dialect: Dialect) -> Sequence[str]:
     """The statements of a text in which engines' words stand as `{word}`; each ends with `;` and its line."""
     filled = text.format(
@@ -174,7 +185,16 @@ def _version_2(dialect: Dialect) -> Sequence[str]:
     return _statements(_VERSION_2, dialect)
 
 
-MIGRATIONS: Final[dict[int, Callable[[Dialect], Sequence[str]]]] = {1: _version_1, 2: _version_2}
+def _version_3(dialect: Dialect) -> Sequence[str]:
+    """HTTP clients log in."""
+    return _statements(_VERSION_3, dialect)
+
+
+MIGRATIONS: Final[dict[int, Callable[[Dialect], Sequence[str]]]] = {
+    1: _version_1,
+    2: _version_2,
+    3: _version_3,
+}
 """Version -> the statements that lead to it from the version before; each runs in one transaction with its number."""
 
 RECORD_VERSION: Final = (

@@ -12,7 +12,16 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from services.common.domain import FLAGGED, SEEN, AppendItem, FlagChange, FlagOperation, Quota, Recipient
+from services.common.domain import (
+    FLAGGED,
+    SEEN,
+    AppendItem,
+    FlagChange,
+    FlagOperation,
+    LoginSession,
+    Quota,
+    Recipient,
+)
 from services.common.options import StoreOptions
 from services.store.embedded import EmbeddedStore
 from services.store.mailstore import MailStore
@@ -47,6 +56,7 @@ async def fill(store: MailStore) -> None:
     await store.create_mailbox(account.account_id, "Old")
     await store.delete_mailbox(account.account_id, "Old")
     await store.subscribe(account.account_id, "Lists/None", True)
+    await store.logins.open(account.account_id, LoginSession(bytes(32), "", "192.0.2.1", False, "", b""), 366 * 86_400)
     await store.index()
     await store.deliver([Recipient(NAMES[1])], message(5), request_id="not indexed yet")
 

@@ -48,6 +48,7 @@ from services.common.storeclient import values
 from services.common.storeclient.attach import Attachment
 from services.common.storeclient.connection import LONG_SECONDS, SECONDS, Connection, Patience
 from services.common.storeclient.feed import Feed
+from services.common.storeclient.logins import LoginCalls
 from services.common.storeclient.maintenance import Maintenance
 from services.common.storeclient.packedrefs import PackedRefs
 from services.common.storeclient.transfers import Transfers
@@ -68,6 +69,7 @@ class StoreClient:
         self._background: set[asyncio.Task[None]] = set()
         self._listings: Listings[Maildrop] = Listings()
         self.feed = Feed(connection)
+        self.logins = LoginCalls(connection)
         self.sessions = Attachment(connection)
         self.maintenance = Maintenance(connection)
 

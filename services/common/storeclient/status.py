@@ -42,6 +42,7 @@ CODES: Final[Mapping[Reason, grpc.StatusCode]] = {
     Reason.DEADLINE_EXCEEDED: _Code.DEADLINE_EXCEEDED,
     Reason.RESOURCE_EXHAUSTED: _Code.RESOURCE_EXHAUSTED,
     Reason.INTERNAL: _Code.INTERNAL,
+    Reason.LOGIN_NOT_FOUND: _Code.NOT_FOUND,
 }
 
 _REASONS: Final[Mapping[int, Reason]] = {

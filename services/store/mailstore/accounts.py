@@ -48,7 +48,7 @@ async def delete(tx: Transaction, name: str, watched: Watched) -> Outcome[Accoun
     row = await tx.fetch_row("DELETE FROM accounts WHERE account_id = $1 RETURNING next_uidvalidity", account_id)
     next_uidvalidity = cast("tuple[int]", row)[0]
     await _raise_floor(tx, next_uidvalidity)
-    for table in ("mailboxes", "subscriptions"):
+    for table in ("mailboxes", "subscriptions", "logins"):
         await tx.execute(f"DELETE FROM {table} WHERE account_id = $1", account_id)
     await reaping.enqueue(tx, account_id, None)
     return Outcome(account_id, changes)

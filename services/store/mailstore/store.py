@@ -60,6 +60,7 @@ from services.store.mailstore.bodies import Bodies
 from services.store.mailstore.contents import Filed
 from services.store.mailstore.filing import Ticket
 from services.store.mailstore.indexing import Indexer, TextMaker
+from services.store.mailstore.logins import LoginRules
 from services.store.mailstore.outcome import Outcome
 from services.store.mailstore.search import Searcher
 from services.store.textindex import SqliteTextIndex, TextIndex
@@ -99,6 +100,7 @@ class MailStore:
         self._options = options or StoreOptions()
         self._clock = clock
         self._executor = ThreadPoolExecutor(2, "store-text")
+        self.logins = LoginRules(database, clock)
         self._bodies = Bodies(database, bodies)
         self._locks = maildrop.Locks()
         self._listings: Listings[maildrop.Listing] = Listings()
@@ -139,13 +141,14 @@ class MailStore:
         self._searcher.forget()
 
     async def sweep(self) -> None:
-        """Clear what deleted mailboxes and accounts left, outcomes of old requests, and history that nobody needs."""
+        """Clear what deleted mailboxes and accounts left, old requests and logins, and history that nobody needs."""
         while (remains := await self._database.read(reaping.noted)) is not None:
             await self._clear(remains)
             self._indexer.poke()
         before = self._now() - requests.KEEP_SECONDS
         while await self._database.write(lambda tx: reaping.purge_requests(tx, before)):
             pass
+        await self.logins.purge()
         shrunk, self._shrunk = self._shrunk, set()
         for where in shrunk:
             await self._shorten_history(*where)

@@ -98,6 +98,7 @@ async def test_a_backup_of_each_schema_can_be_restored(version: int, tmp_path: P
         for known in (1, 2, 1_000, whole.status.modseq - 1):
             assert await store.sync_mailbox(anna.account_id, "INBOX", known) == whole, "what went since is not known"
         assert not (await store.sync_mailbox(anna.account_id, "INBOX", whole.status.modseq)).changed.uids
+        assert await store.logins.all(anna.account_id) == [], "some may have been ended since"
     finally:
         await store.close()
         await engine.close()

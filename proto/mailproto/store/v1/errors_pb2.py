@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmailproto/store/v1/errors.proto\x12\x12mailproto.store.v1*\x80\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x15\n\x11\x41\x43\x43OUNT_NOT_FOUND\x10\x01\x12\x15\n\x11MAILBOX_NOT_FOUND\x10\x02\x12\x12\n\x0eMAILBOX_EXISTS\x10\x03\x12\x18\n\x14MAILBOX_NAME_INVALID\x10\x04\x12\x18\n\x14MAILBOX_HAS_CHILDREN\x10\x05\x12\x15\n\x11MAILBOX_PROTECTED\x10\x06\x12\x11\n\rMAILBOX_LIMIT\x10\x07\x12\x11\n\rKEYWORD_LIMIT\x10\x08\x12\x13\n\x0fKEYWORD_INVALID\x10\t\x12\x15\n\x11MESSAGE_NOT_FOUND\x10\n\x12\x15\n\x11MESSAGE_TOO_LARGE\x10\x0b\x12\x0e\n\nOVER_QUOTA\x10\x0c\x12\x13\n\x0fMAILDROP_IN_USE\x10\r\x12\x16\n\x12MAILDROP_LOCK_LOST\x10\x0e\x12\x10\n\x0cSTORAGE_FULL\x10\x0f\x12\x13\n\x0fSTORAGE_CORRUPT\x10\x10\x12\x14\n\x10INVALID_ARGUMENT\x10\x11\x12\x15\n\x11PERMISSION_DENIED\x10\x12\x12\x0f\n\x0bUNAVAILABLE\x10\x13\x12\x15\n\x11\x44\x45\x41\x44LINE_EXCEEDED\x10\x14\x12\x16\n\x12RESOURCE_EXHAUSTED\x10\x15\x12\x0c\n\x08INTERNAL\x10\x16\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fmailproto/store/v1/errors.proto\x12\x12mailproto.store.v1*\x95\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\x15\n\x11\x41\x43\x43OUNT_NOT_FOUND\x10\x01\x12\x15\n\x11MAILBOX_NOT_FOUND\x10\x02\x12\x12\n\x0eMAILBOX_EXISTS\x10\x03\x12\x18\n\x14MAILBOX_NAME_INVALID\x10\x04\x12\x18\n\x14MAILBOX_HAS_CHILDREN\x10\x05\x12\x15\n\x11MAILBOX_PROTECTED\x10\x06\x12\x11\n\rMAILBOX_LIMIT\x10\x07\x12\x11\n\rKEYWORD_LIMIT\x10\x08\x12\x13\n\x0fKEYWORD_INVALID\x10\t\x12\x15\n\x11MESSAGE_NOT_FOUND\x10\n\x12\x15\n\x11MESSAGE_TOO_LARGE\x10\x0b\x12\x0e\n\nOVER_QUOTA\x10\x0c\x12\x13\n\x0fMAILDROP_IN_USE\x10\r\x12\x16\n\x12MAILDROP_LOCK_LOST\x10\x0e\x12\x10\n\x0cSTORAGE_FULL\x10\x0f\x12\x13\n\x0fSTORAGE_CORRUPT\x10\x10\x12\x14\n\x10INVALID_ARGUMENT\x10\x11\x12\x15\n\x11PERMISSION_DENIED\x10\x12\x12\x0f\n\x0bUNAVAILABLE\x10\x13\x12\x15\n\x11\x44\x45\x41\x44LINE_EXCEEDED\x10\x14\x12\x16\n\x12RESOURCE_EXHAUSTED\x10\x15\x12\x0c\n\x08INTERNAL\x10\x16\x12\x13\n\x0fLOGIN_NOT_FOUND\x10\x17\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mailproto.store.v1.errors_p
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERRORREASON']._serialized_start=56
-  _globals['_ERRORREASON']._serialized_end=568
+  _globals['_ERRORREASON']._serialized_end=589
 # @@protoc_insertion_point(module_scope)

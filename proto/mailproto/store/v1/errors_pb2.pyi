@@ -75,6 +75,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The store has more to do than it takes on."""
     INTERNAL: _ErrorReason.ValueType  # 22
     """The store failed."""
+    LOGIN_NOT_FOUND: _ErrorReason.ValueType  # 23
+    """No such login, or it is over."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The names of ErrorInfo.reason."""
@@ -125,4 +127,6 @@ RESOURCE_EXHAUSTED: ErrorReason.ValueType  # 21
 """The store has more to do than it takes on."""
 INTERNAL: ErrorReason.ValueType  # 22
 """The store failed."""
+LOGIN_NOT_FOUND: ErrorReason.ValueType  # 23
+"""No such login, or it is over."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -15,6 +15,7 @@ from google.rpc import status_pb2 as _status_pb2
 from mailproto.store.v1 import accounts_pb2 as _accounts_pb2
 from mailproto.store.v1 import bodies_pb2 as _bodies_pb2
 from mailproto.store.v1 import delivery_pb2 as _delivery_pb2
+from mailproto.store.v1 import logins_pb2 as _logins_pb2
 from mailproto.store.v1 import mailboxes_pb2 as _mailboxes_pb2
 from mailproto.store.v1 import maildrop_pb2 as _maildrop_pb2
 from mailproto.store.v1 import messages_pb2 as _messages_pb2
@@ -87,6 +88,11 @@ class Call(_message.Message):
     OPEN_MAILDROP_FIELD_NUMBER: _builtins.int
     COMMIT_MAILDROP_FIELD_NUMBER: _builtins.int
     RELEASE_MAILDROP_FIELD_NUMBER: _builtins.int
+    OPEN_LOGIN_FIELD_NUMBER: _builtins.int
+    USE_LOGIN_FIELD_NUMBER: _builtins.int
+    LIST_LOGINS_FIELD_NUMBER: _builtins.int
+    END_LOGIN_FIELD_NUMBER: _builtins.int
+    END_LOGINS_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """Chosen by the caller; not used by another call that runs on this stream."""
     timeout_ms: _builtins.int
@@ -171,6 +177,26 @@ class Call(_message.Message):
     def release_maildrop(self) -> _maildrop_pb2.ReleaseMaildropRequest:
         """MaildropService.ReleaseMaildrop"""
 
+    @_builtins.property
+    def open_login(self) -> _logins_pb2.OpenLoginRequest:
+        """LoginService.OpenLogin"""
+
+    @_builtins.property
+    def use_login(self) -> _logins_pb2.UseLoginRequest:
+        """LoginService.UseLogin"""
+
+    @_builtins.property
+    def list_logins(self) -> _logins_pb2.ListLoginsRequest:
+        """LoginService.ListLogins"""
+
+    @_builtins.property
+    def end_login(self) -> _logins_pb2.EndLoginRequest:
+        """LoginService.EndLogin"""
+
+    @_builtins.property
+    def end_logins(self) -> _logins_pb2.EndLoginsRequest:
+        """LoginService.EndLogins"""
+
     def __init__(
         self,
         *,
@@ -196,12 +222,17 @@ class Call(_message.Message):
         open_maildrop: _maildrop_pb2.OpenMaildropRequest | None = ...,
         commit_maildrop: _maildrop_pb2.CommitMaildropRequest | None = ...,
         release_maildrop: _maildrop_pb2.ReleaseMaildropRequest | None = ...,
+        open_login: _logins_pb2.OpenLoginRequest | None = ...,
+        use_login: _logins_pb2.UseLoginRequest | None = ...,
+        list_logins: _logins_pb2.ListLoginsRequest | None = ...,
+        end_login: _logins_pb2.EndLoginRequest | None = ...,
+        end_logins: _logins_pb2.EndLoginsRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["append_messages", b"append_messages", "commit_maildrop", b"commit_maildrop", "copy_messages", b"copy_messages", "create_mailbox", b"create_mailbox", "delete_mailbox", b"delete_mailbox", "deliver_message", b"deliver_message", "expunge_messages", b"expunge_messages", "fetch_columns", b"fetch_columns", "get_mailbox", b"get_mailbox", "list_mailboxes", b"list_mailboxes", "list_subscriptions", b"list_subscriptions", "modify_flags", b"modify_flags", "modify_subscription", b"modify_subscription", "open_account", b"open_account", "open_maildrop", b"open_maildrop", "read_bodies", b"read_bodies", "release_maildrop", b"release_maildrop", "rename_mailbox", b"rename_mailbox", "request", b"request", "search_messages", b"search_messages", "sync_mailbox", b"sync_mailbox"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["append_messages", b"append_messages", "commit_maildrop", b"commit_maildrop", "copy_messages", b"copy_messages", "create_mailbox", b"create_mailbox", "delete_mailbox", b"delete_mailbox", "deliver_message", b"deliver_message", "end_login", b"end_login", "end_logins", b"end_logins", "expunge_messages", b"expunge_messages", "fetch_columns", b"fetch_columns", "get_mailbox", b"get_mailbox", "list_logins", b"list_logins", "list_mailboxes", b"list_mailboxes", "list_subscriptions", b"list_subscriptions", "modify_flags", b"modify_flags", "modify_subscription", b"modify_subscription", "open_account", b"open_account", "open_login", b"open_login", "open_maildrop", b"open_maildrop", "read_bodies", b"read_bodies", "release_maildrop", b"release_maildrop", "rename_mailbox", b"rename_mailbox", "request", b"request", "search_messages", b"search_messages", "sync_mailbox", b"sync_mailbox", "use_login", b"use_login"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["append_messages", b"append_messages", "commit_maildrop", b"commit_maildrop", "copy_messages", b"copy_messages", "create_mailbox", b"create_mailbox", "delete_mailbox", b"delete_mailbox", "deliver_message", b"deliver_message", "expunge_messages", b"expunge_messages", "fetch_columns", b"fetch_columns", "get_mailbox", b"get_mailbox", "id", b"id", "list_mailboxes", b"list_mailboxes", "list_subscriptions", b"list_subscriptions", "modify_flags", b"modify_flags", "modify_subscription", b"modify_subscription", "open_account", b"open_account", "open_maildrop", b"open_maildrop", "read_bodies", b"read_bodies", "release_maildrop", b"release_maildrop", "rename_mailbox", b"rename_mailbox", "request", b"request", "search_messages", b"search_messages", "sync_mailbox", b"sync_mailbox", "timeout_ms", b"timeout_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["append_messages", b"append_messages", "commit_maildrop", b"commit_maildrop", "copy_messages", b"copy_messages", "create_mailbox", b"create_mailbox", "delete_mailbox", b"delete_mailbox", "deliver_message", b"deliver_message", "end_login", b"end_login", "end_logins", b"end_logins", "expunge_messages", b"expunge_messages", "fetch_columns", b"fetch_columns", "get_mailbox", b"get_mailbox", "id", b"id", "list_logins", b"list_logins", "list_mailboxes", b"list_mailboxes", "list_subscriptions", b"list_subscriptions", "modify_flags", b"modify_flags", "modify_subscription", b"modify_subscription", "open_account", b"open_account", "open_login", b"open_login", "open_maildrop", b"open_maildrop", "read_bodies", b"read_bodies", "release_maildrop", b"release_maildrop", "rename_mailbox", b"rename_mailbox", "request", b"request", "search_messages", b"search_messages", "sync_mailbox", b"sync_mailbox", "timeout_ms", b"timeout_ms", "use_login", b"use_login"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["open_account", "list_mailboxes", "get_mailbox", "create_mailbox", "rename_mailbox", "delete_mailbox", "list_subscriptions", "modify_subscription", "sync_mailbox", "fetch_columns", "modify_flags", "append_messages", "copy_messages", "expunge_messages", "search_messages", "read_bodies", "deliver_message", "open_maildrop", "commit_maildrop", "release_maildrop"]  # noqa: Y015
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["open_account", "list_mailboxes", "get_mailbox", "create_mailbox", "rename_mailbox", "delete_mailbox", "list_subscriptions", "modify_subscription", "sync_mailbox", "fetch_columns", "modify_flags", "append_messages", "copy_messages", "expunge_messages", "search_messages", "read_bodies", "deliver_message", "open_maildrop", "commit_maildrop", "release_maildrop", "open_login", "use_login", "list_logins", "end_login", "end_logins"]  # noqa: Y015
     _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
 
@@ -260,6 +291,11 @@ class Answer(_message.Message):
     OPEN_MAILDROP_FIELD_NUMBER: _builtins.int
     COMMIT_MAILDROP_FIELD_NUMBER: _builtins.int
     RELEASE_MAILDROP_FIELD_NUMBER: _builtins.int
+    OPEN_LOGIN_FIELD_NUMBER: _builtins.int
+    USE_LOGIN_FIELD_NUMBER: _builtins.int
+    LIST_LOGINS_FIELD_NUMBER: _builtins.int
+    END_LOGIN_FIELD_NUMBER: _builtins.int
+    END_LOGINS_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """The call it belongs to."""
     more: _builtins.bool
@@ -348,6 +384,26 @@ class Answer(_message.Message):
     def release_maildrop(self) -> _maildrop_pb2.ReleaseMaildropResponse:
         """MaildropService.ReleaseMaildrop"""
 
+    @_builtins.property
+    def open_login(self) -> _logins_pb2.OpenLoginResponse:
+        """LoginService.OpenLogin"""
+
+    @_builtins.property
+    def use_login(self) -> _logins_pb2.UseLoginResponse:
+        """LoginService.UseLogin"""
+
+    @_builtins.property
+    def list_logins(self) -> _logins_pb2.ListLoginsResponse:
+        """LoginService.ListLogins"""
+
+    @_builtins.property
+    def end_login(self) -> _logins_pb2.EndLoginResponse:
+        """LoginService.EndLogin"""
+
+    @_builtins.property
+    def end_logins(self) -> _logins_pb2.EndLoginsResponse:
+        """LoginService.EndLogins"""
+
     def __init__(
         self,
         *,
@@ -374,12 +430,17 @@ class Answer(_message.Message):
         open_maildrop: _maildrop_pb2.OpenMaildropResponse | None = ...,
         commit_maildrop: _maildrop_pb2.CommitMaildropResponse | None = ...,
         release_maildrop: _maildrop_pb2.ReleaseMaildropResponse | None = ...,
+        open_login: _logins_pb2.OpenLoginResponse | None = ...,
+        use_login: _logins_pb2.UseLoginResponse | None = ...,
+        list_logins: _logins_pb2.ListLoginsResponse | None = ...,
+        end_login: _logins_pb2.EndLoginResponse | None = ...,
+        end_logins: _logins_pb2.EndLoginsResponse | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["append_messages", b"append_messages", "commit_maildrop", b"commit_maildrop", "copy_messages", b"copy_messages", "create_mailbox", b"create_mailbox", "delete_mailbox", b"delete_mailbox", "deliver_message", b"deliver_message", "expunge_messages", b"expunge_messages", "fetch_columns", b"fetch_columns", "get_mailbox", b"get_mailbox", "list_mailboxes", b"list_mailboxes", "list_subscriptions", b"list_subscriptions", "modify_flags", b"modify_flags", "modify_subscription", b"modify_subscription", "open_account", b"open_account", "open_maildrop", b"open_maildrop", "read_bodies", b"read_bodies", "release_maildrop", b"release_maildrop", "rename_mailbox", b"rename_mailbox", "reply", b"reply", "search_messages", b"search_messages", "status", b"status", "sync_mailbox", b"sync_mailbox"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["append_messages", b"append_messages", "commit_maildrop", b"commit_maildrop", "copy_messages", b"copy_messages", "create_mailbox", b"create_mailbox", "delete_mailbox", b"delete_mailbox", "deliver_message", b"deliver_message", "end_login", b"end_login", "end_logins", b"end_logins", "expunge_messages", b"expunge_messages", "fetch_columns", b"fetch_columns", "get_mailbox", b"get_mailbox", "list_logins", b"list_logins", "list_mailboxes", b"list_mailboxes", "list_subscriptions", b"list_subscriptions", "modify_flags", b"modify_flags", "modify_subscription", b"modify_subscription", "open_account", b"open_account", "open_login", b"open_login", "open_maildrop", b"open_maildrop", "read_bodies", b"read_bodies", "release_maildrop", b"release_maildrop", "rename_mailbox", b"rename_mailbox", "reply", b"reply", "search_messages", b"search_messages", "status", b"status", "sync_mailbox", b"sync_mailbox", "use_login", b"use_login"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["append_messages", b"append_messages", "commit_maildrop", b"commit_maildrop", "copy_messages", b"copy_messages", "create_mailbox", b"create_mailbox", "delete_mailbox", b"delete_mailbox", "deliver_message", b"deliver_message", "expunge_messages", b"expunge_messages", "fetch_columns", b"fetch_columns", "get_mailbox", b"get_mailbox", "id", b"id", "list_mailboxes", b"list_mailboxes", "list_subscriptions", b"list_subscriptions", "modify_flags", b"modify_flags", "modify_subscription", b"modify_subscription", "more", b"more", "open_account", b"open_account", "open_maildrop", b"open_maildrop", "read_bodies", b"read_bodies", "release_maildrop", b"release_maildrop", "rename_mailbox", b"rename_mailbox", "reply", b"reply", "search_messages", b"search_messages", "status", b"status", "sync_mailbox", b"sync_mailbox"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["append_messages", b"append_messages", "commit_maildrop", b"commit_maildrop", "copy_messages", b"copy_messages", "create_mailbox", b"create_mailbox", "delete_mailbox", b"delete_mailbox", "deliver_message", b"deliver_message", "end_login", b"end_login", "end_logins", b"end_logins", "expunge_messages", b"expunge_messages", "fetch_columns", b"fetch_columns", "get_mailbox", b"get_mailbox", "id", b"id", "list_logins", b"list_logins", "list_mailboxes", b"list_mailboxes", "list_subscriptions", b"list_subscriptions", "modify_flags", b"modify_flags", "modify_subscription", b"modify_subscription", "more", b"more", "open_account", b"open_account", "open_login", b"open_login", "open_maildrop", b"open_maildrop", "read_bodies", b"read_bodies", "release_maildrop", b"release_maildrop", "rename_mailbox", b"rename_mailbox", "reply", b"reply", "search_messages", b"search_messages", "status", b"status", "sync_mailbox", b"sync_mailbox", "use_login", b"use_login"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_reply: _TypeAlias = _typing.Literal["status", "open_account", "list_mailboxes", "get_mailbox", "create_mailbox", "rename_mailbox", "delete_mailbox", "list_subscriptions", "modify_subscription", "sync_mailbox", "fetch_columns", "modify_flags", "append_messages", "copy_messages", "expunge_messages", "search_messages", "read_bodies", "deliver_message", "open_maildrop", "commit_maildrop", "release_maildrop"]  # noqa: Y015
+    _WhichOneofReturnType_reply: _TypeAlias = _typing.Literal["status", "open_account", "list_mailboxes", "get_mailbox", "create_mailbox", "rename_mailbox", "delete_mailbox", "list_subscriptions", "modify_subscription", "sync_mailbox", "fetch_columns", "modify_flags", "append_messages", "copy_messages", "expunge_messages", "search_messages", "read_bodies", "deliver_message", "open_maildrop", "commit_maildrop", "release_maildrop", "open_login", "use_login", "list_logins", "end_login", "end_logins"]  # noqa: Y015
     _WhichOneofArgType_reply: _TypeAlias = _typing.Literal["reply", b"reply"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_reply) -> _WhichOneofReturnType_reply | None: ...
 
