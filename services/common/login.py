@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import OrderedDict
+from dataclasses import replace
 from hashlib import blake2b
 from time import monotonic
 from typing import Final
 
+from services.common.access.filters import Decision, Visit
+from services.common.access.patterns import NameNeeded, host
+from services.common.access.rules import decide_login
 from services.common.directory import (
     GONE,
     LOGS_IN,
@@ -18,6 +22,7 @@ from services.common.directory import (
     LoginRefusal,
     LoginRefused,
 )
+from services.common.hostnames import HostNames
 from services.common.limits import without_slot
 from services.common.live import Live
 from services.common.options import DirectoryOptions
@@ -33,42 +38,50 @@ class Login:
 
     A right password is remembered (by a keyed hash) for `directory.authcachettl` seconds, so that a client which logs
     in often costs no Argon2; nothing is remembered over a change of the directory. Equal logins that come while the
-    first is checked wait for its result.
+    first is checked wait for its result. The access rules of account and domain are judged at every login, also a
+    remembered one, because they ask where it comes from.
     """
 
-    def __init__(self, directory: Directory, options: Live[DirectoryOptions], observer: Observer = NO_OBSERVER) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        options: Live[DirectoryOptions],
+        observer: Observer = NO_OBSERVER,
+        names: HostNames | None = None,
+    ) -> None:
         self._directory = directory
         self._options = options
         self._observer = observer
+        self._names = names or HostNames()
         # A key of this process alone: what is remembered says nothing to who reads memory dumps of another.
         self._key = os.urandom(_KEY_BYTES)
         self._remembered: OrderedDict[bytes, tuple[float, Entry]] = OrderedDict()
         self._generation = directory.generation
         self._checking: dict[bytes, asyncio.Task[Entry]] = {}
 
-    def cached(self, service: str, name: str, password: str) -> Entry | None:
+    def cached(self, service: str, name: str, password: str, peer: Peer) -> Entry | None:
         """The account, at once, where this password was right not long ago; the fast path before `password`."""
         if not self._directory.current:
             return None
         entry = self._recall(self._digest(name, password))
-        if entry is not None:
-            self._observer.login(service, "cached")
-            self._observer.cache("login", True)
+        if entry is None or not self._permits_at_once(service, entry, peer):
+            return None
+        self._observer.login(service, "cached")
+        self._observer.cache("login", True)
         return entry
 
     async def password(self, service: str, name: str, password: str, peer: Peer) -> Entry:
-        """The account, if the password is right and its status allows a login.
+        """The account, if the password is right and its status and access rules allow a login.
 
         A refusal comes after `directory.faildelay` seconds, in which no command slot is held. Raises LoginRefused
-        (CREDENTIALS, INACTIVE), DirectoryUnavailable. Log line and metric are written here.
+        (CREDENTIALS, INACTIVE, ACCESS), DirectoryUnavailable. Log line and metric are written here.
         """
         await self._directory.refresh()
-        entry = self.cached(service, name, password)
-        if entry is not None:
-            return entry
-        self._observer.cache("login", False)
+        remembered = self._recall(self._digest(name, password)) if self._directory.current else None
+        self._observer.cache("login", remembered is not None)
         try:
-            entry = await self._checked(name, password)
+            entry = remembered or await self._checked(name, password)
+            await self._check_access(service, entry, peer)
         except LoginRefused as refused:
             self._observer.login(service, refused.kind.value)
             why = refused.detail or refused.kind.value
@@ -79,7 +92,7 @@ class Login:
             self._observer.login(service, UNAVAILABLE)
             current_log(service, peer.address).error("login not possible", name=name, why=str(error))
             raise
-        self._observer.login(service, "ok")
+        self._observer.login(service, "ok" if remembered is None else "cached")
         return entry
 
     def allows_plaintext(self, peer: Peer) -> bool:
@@ -90,6 +103,37 @@ class Login:
         allowed = self._options.value.allowplaintext
         return peer.tls or allowed == "always" or (allowed == "loopback" and peer.local)
 
+    # ---- the access rules -------------------------------------------------------------------------------------------
+    def _permits_at_once(self, service: str, entry: Entry, peer: Peer) -> bool:
+        """Whether the rules are known to permit it without looking a name up."""
+        if not entry.allowed_access:
+            return True
+        try:
+            return decide_login(entry.allowed_access, self._visit(service, peer)).allowed
+        except NameNeeded:
+            return False
+
+    async def _check_access(self, service: str, entry: Entry, peer: Peer) -> None:
+        """Raises LoginRefused (ACCESS)."""
+        decision = await self._access(service, entry, peer)
+        if not decision.allowed:
+            raise LoginRefused(LoginRefusal.ACCESS, f"access rule {decision.rule or 'none'}: {decision.because}")
+
+    async def _access(self, service: str, entry: Entry, peer: Peer) -> Decision:
+        visit = self._visit(service, peer)
+        try:
+            return decide_login(entry.allowed_access, visit)
+        except NameNeeded:
+            async with without_slot():
+                name = await self._names.find(peer.address)
+            return decide_login(entry.allowed_access, replace(visit, client=replace(visit.client, name=name)))
+
+    def _visit(self, service: str, peer: Peer) -> Visit:
+        """With the client's name as far as it is known already."""
+        client = host(peer.address, self._names.known(peer.address))
+        return Visit(service, client, host(peer.server_address), peer.tls)
+
+    # ---- the password -----------------------------------------------------------------------------------------------
     async def _checked(self, name: str, password: str) -> Entry:
         """Ask the directory, once for all who ask the same at the same time. A client that goes stops no other."""
         digest = self._digest(name, password)

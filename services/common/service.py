@@ -13,6 +13,7 @@ from services.common.bodyreader import CACHE_BYTES, BodyReader, open_reader
 from services.common.connection import Connection
 from services.common.directory import Directory
 from services.common.directory.opening import open_directory
+from services.common.hostnames import HostNames
 from services.common.limits import CommandSlots
 from services.common.listening import Listener
 from services.common.live import Live
@@ -102,6 +103,7 @@ class _Service:
         self._tls = _server_tls(configuration.value, self._options.value)
         self._directory = open_directory(configuration.part(lambda value: value.directory))
         self._client = _store_client(process)
+        self._names = HostNames()
         self._runtime = self._make_runtime()
         self._front = make(self._runtime)
         self._server = StreamServer(
@@ -113,6 +115,7 @@ class _Service:
             observer=process.observer,
             slots=self._runtime.slots,
             tls=self._tls,
+            names=self._names,
         )
 
     async def serve(self) -> None:
@@ -159,7 +162,7 @@ class _Service:
     def _make_runtime(self) -> Runtime:
         process, options = self._process, self._options
         configuration, observer = process.configuration, process.observer
-        login = Login(self._directory, configuration.part(lambda value: value.directory), observer)
+        login = Login(self._directory, configuration.part(lambda value: value.directory), observer, self._names)
         return Runtime(
             name=process.name,
             configuration=configuration,

@@ -114,9 +114,10 @@ async def _log_in(session: Session, state: Authorization, credentials: Credentia
         raise RefusedError(Text.LOGIN_BARRED)
     name, secret = credentials.name, credentials.password
     try:
-        entry = shared.login.cached("pop", name, secret)
+        peer = link.peer
+        entry = shared.login.cached("pop", name, secret, peer)
         if entry is None:
-            entry = await shared.login.password("pop", name, secret, link.peer)
+            entry = await shared.login.password("pop", name, secret, peer)
     except LoginRefused as error:
         _count_failure(session, state)
         raise RefusedError(REFUSALS[error.kind]) from None

@@ -2,7 +2,7 @@
 
 Keys of the head beside `title` and `rfc`: `mail` (how many messages INBOX has), `tls` (`no`: there is no certificate),
 `plaintext` (`directory.allowplaintext`), `message` (`store.maxmessagesize`), `quota` (bytes that everybody may have),
-`option.NAME` (an option of the service).
+`access` (the access rules of the account), `option.NAME` (an option of the service).
 
 Actions: `directory away|back`, `drain`, `damage UID` (of INBOX, whose bodies are the store's first), `steal UID`.
 """
@@ -54,6 +54,7 @@ async def play(transcript: Transcript, certificate: Certificate) -> None:
         dict.fromkeys((USER, OTHER, CLOSED), PASSWORD),
         {CLOSED: Status.INACTIVE},
         quota=Quota(max_bytes=int(settings["quota"])) if "quota" in settings else Quota(),
+        access={USER: (settings["access"],)} if "access" in settings else {},
     )
     async with local_imap(
         messages,

@@ -26,6 +26,8 @@ class People:
     passwords: dict[str, str] = field(default_factory=dict)
     statuses: Mapping[str, Status] = field(default_factory=dict)
     quota: Quota = field(default_factory=Quota)
+    access: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The texts of `Entry.allowed_access` by account."""
     away: bool = False
     generation: int = 0
     ready: bool = True
@@ -60,4 +62,9 @@ class People:
         return self._entry(account)
 
     def _entry(self, account: str) -> Entry:
-        return Entry(account, status=self.statuses.get(account, Status.ACTIVE), quota=self.quota)
+        return Entry(
+            account,
+            status=self.statuses.get(account, Status.ACTIVE),
+            quota=self.quota,
+            allowed_access=self.access.get(account, ()),
+        )

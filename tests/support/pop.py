@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -44,10 +44,10 @@ MESSAGES: Final[dict[str, bytes]] = {
 }
 
 
-def people() -> People:
-    """Who may log in."""
+def people(access: Mapping[str, tuple[str, ...]] | None = None) -> People:
+    """Who may log in, and the access rules of accounts."""
     passwords = dict.fromkeys((USER, OTHER, CLOSED), PASSWORD)
-    return People({**passwords, UMLAUT: "grüße"}, {CLOSED: Status.INACTIVE})
+    return People({**passwords, UMLAUT: "grüße"}, {CLOSED: Status.INACTIVE}, access=access or {})
 
 
 async def fill(store: Store, messages: Sequence[bytes], account: str = USER) -> AccountId:

@@ -7,7 +7,9 @@ server does not have, and rules without a sign (taken as `+`): all are understoo
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from services.common.access.filters import Decision, Filter, Spec, Visit, client_spec, decide, parse_list
@@ -32,6 +34,23 @@ class ServiceRules:
         return decide(visit, self.allow, self.deny)
 
 
+def decide_login(attributes: Iterable[str], visit: Visit) -> Decision:
+    """Whether an account may log in by this visit: each of the attributes, its domain's and its own, has to permit it.
+
+    The decision is the last attribute's, or that of the first one that refuses. One that cannot be read refuses: what
+    was meant to keep somebody out must not let him in. Raises NameNeeded.
+    """
+    decision = Decision(True, "", "there are no access rules")
+    for text in attributes:
+        try:
+            decision = _kept_rules(text).decide(visit)
+        except FilterError as error:
+            return Decision(False, text, f"the access rules cannot be read: {error}")
+        if not decision.allowed:
+            return decision
+    return decision
+
+
 def parse_rules(text: str) -> ServiceRules:
     """Read the attribute; one without any rule allows everything. Raises FilterError."""
     if len(text) > MAX_TEXT or text.count("$") >= MAX_RULES:
@@ -44,6 +63,10 @@ def parse_rules(text: str) -> ServiceRules:
             (deny if part.lstrip().startswith("-") else allow).append(_rule(part, start))
         start += len(part) + 1
     return ServiceRules(tuple(allow), tuple(deny))
+
+
+# Thousands of accounts share a few texts, and every login asks.
+_kept_rules: Final = lru_cache(maxsize=1024)(parse_rules)
 
 
 def _rule(text: str, start: int) -> Filter:

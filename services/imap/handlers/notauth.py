@@ -92,7 +92,7 @@ def _credentials(session: Session, credentials: Credentials) -> Answer:
 
 def _enter(session: Session, name: str, password: str) -> Answer:
     """At once where the password was right not long ago and the account is known."""
-    entry = session.service.login.cached(SERVICE, name, password)
+    entry = session.service.login.cached(SERVICE, name, password, session.wire.peer)
     if entry is None:
         return _check(session, name, password)
     return _enter_account(session, entry)

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 CONFIGURATION = """
 imap:
   domainallowed: ["imap: 192.0.2.0/24 EXCEPT 192.0.2.9", "imap@[2001:db8::1]: ALL"]
@@ -56,6 +58,48 @@ def test_another_service_has_its_own_filters(tmp_path: Path) -> None:
     found = ask(tmp_path, "--address", "10.0.0.1", service="pop")
     assert found.returncode == 0
     assert "no filter matches" in found.stdout
+
+
+USERS = """
+accounts:
+  anna@example.com: {access: "+imaps,pops:ALL$+imap:192.0.2.5"}
+  bert@example.com: {access: "+imap:.example.org"}
+  carl@example.com: {status: hold}
+domains:
+  example.com: {access: "-pop:ALL$-imap:192.0.2.8", aliases: [example.org]}
+"""
+ACCOUNT_CASES = [
+    ("anna@example.com", "192.0.2.7", True, 0, {"rule": "+imaps,pops:ALL", "status": "active"}),
+    ("Anna@example.org", "192.0.2.7", True, 0, {"account": "anna@example.com"}),
+    ("anna@example.com", "192.0.2.7", False, 1, {"rule": None, "filter": "imap: 192.0.2.0/24 EXCEPT 192.0.2.9"}),
+    ("anna@example.com", "192.0.2.5", False, 0, {"rule": "+imap:192.0.2.5"}),
+    ("anna@example.com", "192.0.2.8", True, 1, {"rule": "-imap:192.0.2.8", "because": "a deny filter matches"}),
+    ("anna@example.com", "192.0.2.9", True, 1, {"filter": "ALL: ALL", "because": "a deny filter matches"}),
+    ("carl@example.com", "192.0.2.7", True, 1, {"because": "the account is hold", "status": "hold"}),
+    ("dora@example.com", "192.0.2.7", True, 1, {"because": "there is no such account"}),
+]
+
+
+@pytest.mark.parametrize(("user", "address", "tls", "code", "told"), ACCOUNT_CASES)
+def test_the_rules_of_domain_and_account(
+    tmp_path: Path, user: str, address: str, tls: bool, code: int, told: dict[str, object]
+) -> None:
+    (tmp_path / "users.yaml").write_text(USERS)
+    words = ("--address", address, "--user", user, *(["--tls"] if tls else []), "--json")
+    found = ask(tmp_path, *words)
+    assert found.returncode == code, found.stderr
+    said = json.loads(found.stdout)
+    assert {key: said.get(key) for key in told} == told
+    assert said["allowed"] is (code == 0)
+    assert (said["user"], said["tls"]) == (user, tls)
+
+
+def test_a_directory_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "users.yaml").write_text("accounts: [")
+    found = ask(tmp_path, "--address", "192.0.2.7", "--user", "anna@example.com")
+    assert found.returncode == 78
+    assert "directory.usersfile" in found.stderr
+    assert "Traceback" not in found.stderr
 
 
 def test_what_is_no_address_is_a_usage_error(tmp_path: Path) -> None:

@@ -55,9 +55,9 @@ async def refused(login: Login, name: str, password: str) -> LoginRefusal:
 
 async def test_a_right_password_is_remembered() -> None:
     login, people, recorder, _ = made()
-    assert login.cached("imap", ANNA, PASSWORD) is None
+    assert login.cached("imap", ANNA, PASSWORD, PEER) is None
     assert (await login.password("imap", ANNA, PASSWORD, PEER)).account == ANNA
-    remembered = login.cached("pop", ANNA, PASSWORD)
+    remembered = login.cached("pop", ANNA, PASSWORD, PEER)
     assert remembered is not None
     assert remembered.account == ANNA
     assert (await login.password("imap", ANNA, PASSWORD, PEER)).account == ANNA
@@ -70,7 +70,7 @@ async def test_only_the_same_name_and_password_are() -> None:
     login, _, _, _ = made()
     await login.password("imap", ANNA, PASSWORD, PEER)
     for name, password in ((ANNA, PASSWORD + "x"), (ANNA[:-1], "m" + PASSWORD), ("bert@example.com", PASSWORD)):
-        assert login.cached("imap", name, password) is None
+        assert login.cached("imap", name, password, PEER) is None
 
 
 async def test_a_wrong_password_is_not_remembered() -> None:
@@ -85,7 +85,7 @@ async def test_nothing_is_remembered_over_a_change_of_the_directory() -> None:
     login, people, _, _ = made()
     await login.password("imap", ANNA, PASSWORD, PEER)
     people.generation += 1
-    assert login.cached("imap", ANNA, PASSWORD) is None
+    assert login.cached("imap", ANNA, PASSWORD, PEER) is None
 
 
 async def test_an_answer_that_a_change_overtook_is_not_remembered() -> None:
@@ -97,17 +97,17 @@ async def test_an_answer_that_a_change_overtook_is_not_remembered() -> None:
     people.generation += 1
     people.gate.set()
     await task
-    assert login.cached("imap", ANNA, PASSWORD) is None
+    assert login.cached("imap", ANNA, PASSWORD, PEER) is None
 
 
 async def test_memory_ends_with_its_time_and_its_size() -> None:
     login, _, _, live = made(authcachesize=1)
     await login.password("imap", ANNA, PASSWORD, PEER)
     await login.password("imap", "bert@example.com", PASSWORD, PEER)
-    assert login.cached("imap", ANNA, PASSWORD) is None
-    assert login.cached("imap", "bert@example.com", PASSWORD) is not None
+    assert login.cached("imap", ANNA, PASSWORD, PEER) is None
+    assert login.cached("imap", "bert@example.com", PASSWORD, PEER) is not None
     live.replace(DirectoryOptions(authcachettl=0))
-    assert login.cached("imap", "bert@example.com", PASSWORD) is None
+    assert login.cached("imap", "bert@example.com", PASSWORD, PEER) is None
 
 
 async def test_equal_logins_at_the_same_time_are_checked_once() -> None:
@@ -138,14 +138,14 @@ async def test_a_status_is_told_to_who_gave_the_right_password_only(status: Stat
     people.statuses = {ANNA: status}
     assert await refused(login, ANNA, PASSWORD) is kind
     assert await refused(login, ANNA, "wrong") is LoginRefusal.CREDENTIALS
-    assert login.cached("imap", ANNA, PASSWORD) is None
+    assert login.cached("imap", ANNA, PASSWORD, PEER) is None
 
 
 async def test_who_is_over_quota_logs_in_to_make_room() -> None:
     login, people, _, _ = made()
     people.statuses = {ANNA: Status.OVERQUOTA}
     assert (await login.password("imap", ANNA, PASSWORD, PEER)).status is Status.OVERQUOTA
-    assert login.cached("imap", ANNA, PASSWORD) is not None
+    assert login.cached("imap", ANNA, PASSWORD, PEER) is not None
 
 
 async def test_a_delayed_refusal_holds_no_slot() -> None:

@@ -377,10 +377,10 @@ async def test_the_first_login_after_a_change_is_measured_by_it(
     found = directory(users)
     login = Login(found, Live(DirectoryOptions(usersfile=str(users.path), faildelay=0)))
     await login.password("imap", "anna@example.com", "secret", Peer("192.0.2.1"))
-    assert login.cached("imap", "anna@example.com", "secret") is not None
+    assert login.cached("imap", "anna@example.com", "secret", Peer("192.0.2.1")) is not None
     users.set_password("anna@example.com", "other")
     monkeypatch.setattr(usersdirectory, "CHECK_SECONDS", 0.0)
-    assert login.cached("imap", "anna@example.com", "secret") is None
+    assert login.cached("imap", "anna@example.com", "secret", Peer("192.0.2.1")) is None
     with pytest.raises(LoginRefused):
         await login.password("imap", "anna@example.com", "secret", Peer("192.0.2.1"))
     assert (await login.password("imap", "anna@example.com", "other", Peer("192.0.2.1"))).account == "anna@example.com"
