@@ -19,6 +19,10 @@ from services.cli.output import EXIT_INTERRUPTED
 
 _ROWS: Final[dict[str, tuple[str, str]]] = {
     "run": ("running", "run"),
+    "start": ("controlling", "start"),
+    "stop": ("controlling", "stop"),
+    "restart": ("controlling", "restart"),
+    "refresh": ("controlling", "refresh"),
     "status": ("status", "status"),
     "who": ("sessions", "who"),
     "kick": ("sessions", "kick"),

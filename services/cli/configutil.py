@@ -21,13 +21,11 @@ from services.cli.output import EXIT_USAGE, JsonOption, complain, fail, note, sa
 from services.common import configuration as configurations
 from services.common.configfile import ConfigurationFile, Edit
 from services.common.configuration import EXIT_CONFIGURATION
-from services.common.crosschecks import FRONT_ENDS
 from services.common.options import Configuration
 from services.common.problems import ConfigurationError, Problem
 from services.common.values import Row, convert, find_row, no_option
 
 MAX_BATCH_BYTES: Final = 1 << 20
-SERVICES: Final = (*FRONT_ENDS, "store")
 
 
 def _complete(begun: str) -> list[str]:
@@ -215,15 +213,16 @@ def tell(edit: Edit, as_json: bool) -> None:
         lines.append(f"live, taken up by running services within seconds: {live}")
     if waiting:
         services = sorted({_affected(_row(name)) for name in edit.changes.restart})
-        lines.append(f"needs a restart of {', '.join(services)}: {waiting}")
+        lines.append(f"needs a restart of {', '.join(services)} (mailkeep restart): {waiting}")
     say(as_json, "\n".join(lines) or "nothing changes for running services", **facts)
     for name in edit.overruled:
         note(f"{name} is overruled by {configurations.variable(name)} in this environment")
 
 
 def _affected(row: Row) -> str:
-    """The service that an option is of."""
-    return row.group if row.group in SERVICES else "all services"
+    """The service, or services, that have to start anew."""
+    services = configurations.concerned(row.name)
+    return services[0] if len(services) == 1 else "all services"
 
 
 def _read_batch(path: str) -> dict[str, str | None]:

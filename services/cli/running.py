@@ -32,7 +32,7 @@ def run(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Start store, lmtp, pop and imap and keep them running; Ctrl-C stops them in order."""
+    """Start the store and every enabled service and keep them running; Ctrl-C stops them in order."""
     known = _load(os.environ)
     try:
         with DataFolder(known.data):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -13,6 +13,7 @@ from typing import Final
 import typer
 
 from services.cli.connecting import configuration
+from services.cli.controlsocket import NotRunning, Request, State, Verb, ask
 from services.cli.datafolder import supervisor_of
 from services.cli.endpoints import admin_address, reachable
 from services.cli.output import EXIT_UNAVAILABLE, JsonOption, say, show, show_json
@@ -42,8 +43,9 @@ class Probe:
 def status(as_json: JsonOption = False) -> None:
     """Which services answer and are ready, and how many sessions they have; exits with 69 when one is not ready."""
     known = configuration()
-    rows, ready = asyncio.run(_ask_all(known))
     supervisor = supervisor_of(known.data)
+    stopped = _stopped(known) if supervisor else set()
+    rows, ready = asyncio.run(_ask_all(known, stopped))
     if as_json:
         processes = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
         show_json({"ready": ready, "supervisor": supervisor or None, "data": known.data, "processes": processes})
@@ -54,6 +56,15 @@ def status(as_json: JsonOption = False) -> None:
         raise typer.Exit(EXIT_UNAVAILABLE)
 
 
+def _stopped(known: Configuration) -> set[str]:
+    """Services that the supervisor does not run, of those that are enabled."""
+    try:
+        answer = ask(known.data, Request(Verb.STATES, ()))
+    except NotRunning:  # it is just starting, or ending
+        return set()
+    return {each["service"] for each in answer.get("services", ()) if each["outcome"] == State.STOPPED}
+
+
 def _probes(known: Configuration) -> Iterator[Probe]:
     yield Probe("store", 0, admin_address(known, "store"))
     for name in FRONT_ENDS:
@@ -62,15 +73,16 @@ def _probes(known: Configuration) -> Iterator[Probe]:
             yield Probe(name, number, admin_address(known, name, number))
 
 
-async def _ask_all(known: Configuration) -> tuple[list[tuple[object, ...]], bool]:
+async def _ask_all(known: Configuration, stopped: Collection[str]) -> tuple[list[tuple[object, ...]], bool]:
     """A row for each process, and whether all are ready as far as they can be asked."""
     probes = list(_probes(known))
     data = os.path.realpath(known.data)  # noqa: ASYNC240 - nothing else waits
     answers = await asyncio.gather(*(_ask(probe, data) for probe in probes))
     rows: list[tuple[object, ...]] = [
-        (probe.service, probe.number, state, sessions, _url(probe))
+        (probe.service, probe.number, State.STOPPED if probe.service in stopped else state, sessions, _url(probe))
         for probe, (state, sessions) in zip(probes, answers, strict=True)
     ]
+    rows += [(name, None, State.DISABLED, None, "") for name in FRONT_ENDS if not getattr(known, name).enable]
     return rows, all(state in {READY, UNKNOWN} for state, _ in answers)
 
 

@@ -2,7 +2,7 @@
 
 The store starts first and stops last. What cannot start at all ends everything, with its own words on standard error;
 what dies later is started again, with a growing pause while it keeps dying, and takes only its own sessions with it.
-The supervisor holds no mail and no connection.
+The supervisor holds no mail and no connection. Which services run can be changed over its control socket.
 """
 
 from __future__ import annotations
@@ -12,37 +12,21 @@ import contextlib
 import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final
 
+from services.cli.controlsocket import ControlSocket
 from services.cli.readiness import ReadinessSocket
-from services.cli.worker import Ended, Worker
+from services.cli.servicecontrol import ServiceControl
+from services.cli.servicegroup import ServiceGroup, StartFailed, all_up, enabled
+from services.cli.worker import Ended
 from services.common import configuration as configurations
 from services.common import process as processes
-from services.common.crosschecks import FRONT_ENDS
+from services.common.crosschecks import SERVICES
 from services.common.options import Configuration
 from services.common.parent import PARENT
 from services.common.problems import ConfigurationError
 from services.common.telemetry import session_logger
 
 LOG = session_logger("supervisor")
-
-STORE: Final = "store"
-READY_SECONDS: Final = 60.0
-"""What a front end has to start in. The store may take its time: it may have an older store to migrate."""
-REMIND_SECONDS: Final = 30.0
-STOP_MARGIN: Final = 10.0
-"""What an end may take beyond the drain window; the process itself forces it before."""
-
-
-def workers(configuration: Configuration) -> list[Worker]:
-    """The front-end processes that the configuration asks for."""
-    wanted = {name: getattr(configuration, name) for name in FRONT_ENDS}
-    return [
-        Worker(name, number)
-        for name, options in wanted.items()
-        if options.enable
-        for number in range(options.numprocesses)
-    ]
 
 
 class Supervisor:
@@ -63,23 +47,26 @@ class Supervisor:
         self._environ = environ
         self._ready = ready
         self._prepare = prepare
-        self._store = Worker(STORE, 0)
-        self._workers = workers(configuration)
+        self._groups = {name: ServiceGroup(name) for name in SERVICES}
         self._stop = asyncio.Event()
         self._code = 0
 
     async def run(self) -> int:
-        """Start everything, keep it running, stop it in order. Returns the exit code."""
+        """Start everything, keep it running, stop it in order. Returns the exit code. Raises OSError."""
         readiness = ReadinessSocket(self._is_up)
         environ = {**self._environ, "NOTIFY_SOCKET": readiness.name, PARENT: str(os.getpid())}
+        control = ControlSocket(self._configuration.data, ServiceControl(self._groups, environ, self._stop).answer)
         self._on_signals()
         try:
             if await self._start(environ):
+                await control.open()
                 self._ready()
                 processes.notify("READY=1")
                 await self._stop.wait()
         finally:
             processes.notify("STOPPING=1")
+            self._stop.set()
+            await control.close()
             await self._stop_all()
             readiness.close()
         return self._code
@@ -98,81 +85,57 @@ class Supervisor:
             LOG.info("stopping; ask once more to cut it short", seconds=self._drain_seconds())
             self._stop.set()
             return
-        for worker in [self._store, *self._workers]:
-            if worker.stopping:
-                worker.signal(signal.SIGTERM)
+        for group in self._groups.values():
+            group.hasten()
 
     def _hung_up(self, at_terminal: bool) -> None:
         """SIGHUP: reload; but stop where it came because the terminal was closed."""
         if at_terminal and not os.isatty(0):
             self._stop.set()
             return
-        for worker in [self._store, *self._workers]:
-            worker.reload()
+        for group in self._groups.values():
+            group.reload()
 
     def _is_up(self, pid: int) -> None:
-        for worker in [self._store, *self._workers]:
-            worker.said_ready(pid)
+        for group in self._groups.values():
+            for worker in group.workers:
+                worker.said_ready(pid)
 
     # ---- start ------------------------------------------------------------------------------------------------------
     async def _start(self, environ: Mapping[str, str]) -> bool:
-        """Whether all came up; the store first, since the others wait for it."""
-        self._store.begin(environ)
-        if not await self._up([self._store], None):
+        """Whether all that is enabled came up; the store first, since the others wait for it."""
+        store, *front_ends = (group for name, group in self._groups.items() if enabled(self._configuration, name))
+        try:
+            if not await self._begin([store], environ):
+                return False
+            if self._prepare is not None:
+                await self._prepare()
+            return await self._begin(front_ends, environ)
+        except StartFailed as error:
+            LOG.error(error.event, error=None, process=error.worker.name, **error.facts)
+            configuration = error.worker.failed == Ended(configurations.EXIT_CONFIGURATION)
+            self._code = configurations.EXIT_CONFIGURATION if configuration else 1
             return False
-        if self._prepare is not None:
-            await self._prepare()
-        for worker in self._workers:
-            worker.begin(environ)
-        return await self._up(self._workers, READY_SECONDS)
 
-    async def _up(self, started: Sequence[Worker], seconds: float | None) -> bool:
-        """Wait until all of them listen, one of them ends, or we are told to stop."""
-        loop = asyncio.get_running_loop()
-        deadline = None if seconds is None else loop.time() + seconds
-        while not self._stop.is_set():
-            if failed := next((worker for worker in started if worker.failed), None):
-                self._give_up(failed, "cannot start", ended=str(failed.failed))
-                return False
-            missing = [worker for worker in started if not worker.up.is_set()]
-            if not missing:
-                return True
-            if deadline is not None and loop.time() >= deadline:
-                self._give_up(missing[0], "not up in time", seconds=READY_SECONDS)
-                return False
-            if not await self._something(missing, deadline):
-                LOG.warning("still starting", processes=", ".join(worker.name for worker in missing))
-        return False
-
-    async def _something(self, missing: Sequence[Worker], deadline: float | None) -> bool:
-        """Wait for news of these; False where there was none for a while."""
-        news = [asyncio.ensure_future(event) for worker in missing for event in (worker.up.wait(), worker.over.wait())]
-        news.append(asyncio.ensure_future(self._stop.wait()))
-        left = REMIND_SECONDS if deadline is None else deadline - asyncio.get_running_loop().time()
-        done, waiting = await asyncio.wait(
-            news, timeout=min(REMIND_SECONDS, max(left, 0.0)), return_when=asyncio.FIRST_COMPLETED
-        )
-        for future in waiting:
-            future.cancel()
-        return bool(done)
-
-    def _give_up(self, worker: Worker, event: str, **facts: str | float) -> None:
-        LOG.error(event, error=None, process=worker.name, **facts)
-        configuration = worker.failed == Ended(configurations.EXIT_CONFIGURATION)
-        self._code = configurations.EXIT_CONFIGURATION if configuration else 1
+    async def _begin(self, groups: Sequence[ServiceGroup], environ: Mapping[str, str]) -> bool:
+        """Start these and wait until they are up; False where we are told to stop. Raises StartFailed."""
+        for group in groups:
+            group.begin(self._configuration, environ)
+        started = [worker for group in groups for worker in group.workers]
+        return await all_up(started, self._stop, groups[0].start_seconds if groups else None)
 
     # ---- stop -------------------------------------------------------------------------------------------------------
     async def _stop_all(self) -> None:
         """Front ends first, so that running commands still find the store; each within its drain time."""
-        self._stop.set()
-        seconds = self._drain_seconds() + STOP_MARGIN
-        await asyncio.gather(*(worker.end(seconds) for worker in self._workers))
-        await self._store.end(self._current().store.drainseconds + STOP_MARGIN)
+        current = self._current()
+        store, *front_ends = self._groups.values()
+        await asyncio.gather(*(group.end(current) for group in front_ends))
+        await store.end(current)
 
     def _drain_seconds(self) -> int:
-        """The longest drain window of the front ends."""
+        """The longest drain window of what runs."""
         current = self._current()
-        return max((int(getattr(current, worker.service).drainseconds) for worker in self._workers), default=0)
+        return max((group.drain_seconds(current) for group in self._groups.values() if group.running), default=0)
 
     def _current(self) -> Configuration:
         """The configuration as it is now: the services take up new drain times while they run."""

@@ -89,12 +89,13 @@ class Worker:
                 self._process.send_signal(number)
 
     async def end(self, seconds: float) -> None:
-        """SIGTERM, and SIGKILL for what is still there after `seconds`."""
-        self.stopping = True
+        """SIGTERM, and SIGKILL for what is still there after `seconds`. Asked again, it only waits once more."""
+        asked, self.stopping = self.stopping, True
         self._stop.set()
         if self._keeper is None:
             return
-        self.signal(signal.SIGTERM)
+        if not asked:  # a second SIGTERM would cut the drain short
+            self.signal(signal.SIGTERM)
         try:
             await asyncio.wait_for(asyncio.shield(self._keeper), seconds)
         except TimeoutError:

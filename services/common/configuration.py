@@ -29,6 +29,7 @@ __all__ = [
     "changes",
     "check_files",
     "check_ports",
+    "concerned",
     "files",
     "load",
     "not_allowed",
@@ -175,6 +176,12 @@ class Changes:
 
     live: tuple[str, ...]
     restart: tuple[str, ...]
+
+
+def concerned(name: str) -> tuple[str, ...]:
+    """The services that read an option: those of a front end's group are its own, all others are for everybody."""
+    group = name.partition(".")[0]
+    return (group,) if group in crosschecks.FRONT_ENDS else crosschecks.SERVICES
 
 
 def changes(old: Configuration, new: Configuration) -> Changes:

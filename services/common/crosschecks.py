@@ -18,6 +18,9 @@ from services.common.problems import ConfigurationError, Problem
 from services.common.tls import CertificateError, ClientCertificates, client_context, server_context
 
 FRONT_ENDS: Final = ("pop", "imap", "lmtp")
+STORE: Final = "store"
+SERVICES: Final = (STORE, *FRONT_ENDS)
+"""Every service, in the order in which they start."""
 LOOPBACK: Final = "127.0.0.1"
 EVERYWHERE: Final = frozenset({"", "*", "0.0.0.0", "::"})
 
@@ -43,7 +46,7 @@ def _known(host: str) -> str:
     return LOOPBACK if host == "localhost" else host
 
 
-def listening(configuration: Configuration, services: Collection[str] = (*FRONT_ENDS, "store")) -> list[Port]:
+def listening(configuration: Configuration, services: Collection[str] = SERVICES) -> list[Port]:
     """Every TCP port that these services open where they are enabled, with the admin ports of all their processes."""
     found: list[Port] = []
     for name in FRONT_ENDS:
@@ -60,9 +63,9 @@ def listening(configuration: Configuration, services: Collection[str] = (*FRONT_
                 Port(f"{name}.adminport", options.adminlisten, options.adminport + worker) for worker in workers
             )
     store = configuration.store
-    if "store" in services and store.listen:
+    if STORE in services and store.listen:
         found.append(Port("store.port", store.listen, store.port))
-    if "store" in services and store.adminport:
+    if STORE in services and store.adminport:
         found.append(Port("store.adminport", store.adminlisten, store.adminport))
     return found
 
@@ -138,9 +141,21 @@ _CHECKS: Final[tuple[Callable[[Configuration], Iterator[Problem]], ...]] = (_con
 
 
 # ---- of the machine -------------------------------------------------------------------------------------------------
-def check_ports(configuration: Configuration, services: Collection[str] = (*FRONT_ENDS, "store")) -> None:
+def check_ports(configuration: Configuration, services: Collection[str] = SERVICES) -> None:
     """Whether every port of these services can be opened now. Raises ConfigurationError."""
     problems = [problem for port in listening(configuration, services) if (problem := _try_port(port))]
+    if problems:
+        raise ConfigurationError(problems)
+
+
+def check_new_ports(configuration: Configuration, running: Configuration | None, service: str) -> None:
+    """Whether the ports of a service can be opened, those aside that it holds already. Raises ConfigurationError."""
+    held = [] if running is None else listening(running, [service])
+    problems = [
+        problem
+        for port in listening(configuration, [service])
+        if not any(port.meets(other) for other in held) and (problem := _try_port(port))
+    ]
     if problems:
         raise ConfigurationError(problems)
 

@@ -62,6 +62,8 @@ class RunningServices:
             **overrides,
         }
         self.admin = dict(zip(("imap", "pop", "lmtp", "store"), admin, strict=True))
+        self.disabled: set[str] = set()
+        """Services that the test's configuration file disables: not waited for."""
         self.process: subprocess.Popen[bytes] | None = None
         self.log = data / "services.log"
 
@@ -94,7 +96,7 @@ class RunningServices:
                 env=self.environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         for service in ("imap", "pop", "lmtp"):
-            if self.environ.get(f"MAILKEEP_{service.upper()}_ENABLE") != "no":
+            if service not in self.disabled and self.environ.get(f"MAILKEEP_{service.upper()}_ENABLE") != "no":
                 for number in range(int(self.environ.get(f"MAILKEEP_{service.upper()}_NUMPROCESSES", "1"))):
                     self._wait(int(self.environ[f"MAILKEEP_{service.upper()}_ADMINPORT"]) + number)
 
