@@ -95,14 +95,6 @@ class Login:
         self._observer.login(service, "ok" if remembered is None else "cached")
         return entry
 
-    def allows_plaintext(self, peer: Peer) -> bool:
-        """Whether a password may be sent on such a connection (`directory.allowplaintext`).
-
-        Says also whether LOGINDISABLED is announced or USER and PLAIN are offered.
-        """
-        allowed = self._options.value.allowplaintext
-        return peer.tls or allowed == "always" or (allowed == "loopback" and peer.local)
-
     # ---- the access rules -------------------------------------------------------------------------------------------
     def _permits_at_once(self, service: str, entry: Entry, peer: Peer) -> bool:
         """Whether the rules are known to permit it without looking a name up."""

@@ -109,6 +109,10 @@ class PopOptions(ServiceOptions):
     banner: str = option(
         "Mailkeep POP3 ready", "Text of the greeting.", high=256, live=True, legacy="service.pop.banner"
     )
+    plaintextmincipher: int = option(
+        128, "Bits that the cipher of TLS must have where passwords are sent; 0: they may be sent without TLS, -1: "
+        "they are never taken.", low=-1, high=512, unit="bits", live=True,
+    )  # fmt: skip
     connlimits: tuple[str, ...] = option(
         (), "Sessions from one address in one process by where it is, such as `10.0.0.0|255.0.0.0:500`; the first "
         "realm that holds it counts, and where none does maxsessionsperaddress.", live=True, syntax="realm",
@@ -161,6 +165,10 @@ class ImapOptions(ServiceOptions):
     banner: str = option(
         "Mailkeep IMAP ready", "Text of the greeting.", high=256, live=True, legacy="service.imap.banner"
     )
+    plaintextmincipher: int = option(
+        128, "Bits that the cipher of TLS must have where passwords are sent; 0: they may be sent without TLS, -1: "
+        "they are never taken.", low=-1, high=512, unit="bits", live=True,
+    )  # fmt: skip
     connlimits: tuple[str, ...] = option(
         (), "Sessions from one address in one process by where it is, such as `10.0.0.0|255.0.0.0:500`; the first "
         "realm that holds it counts, and where none does maxsessionsperaddress.", live=True, syntax="realm",
@@ -274,9 +282,24 @@ class DirectoryOptions:
         900, "Seconds they are.", low=0, high=86_400, unit="s", live=True, legacy="service.authcachettl"
     )
     faildelay: int = option(2, "Seconds that a failed login waits for its answer.", low=0, high=60, unit="s", live=True)
-    allowplaintext: str = option(
-        "loopback", "Where passwords may be sent without TLS: never, loopback or always.",
-        choices=("never", "loopback", "always"), live=True,
+    loginseparator: str = option(
+        "@", "Characters that part a login name from its domain (@+ takes anna+example.com too); addresses of mail are "
+        "never split at +.", low=1, live=True, legacy="service.loginseparator", syntax="separators",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class SaslOptions:
+    """How clients show who they are."""
+
+    mech_list: tuple[str, ...] = option(
+        (), "Mechanisms that may be used, in the order in which they are offered; empty: all that are switched on. "
+        "Whatever it says, one is offered only where it can work.", live=True, legacy="sasl.default.mech_list",
+        syntax="mechanism",
+    )  # fmt: skip
+    localplaintext: bool = option(
+        True, "Whether clients on this machine (loopback, Unix sockets) may send passwords without TLS where "
+        "plaintextmincipher asks for it.", live=True,
     )  # fmt: skip
 
 
@@ -310,5 +333,6 @@ class Configuration:
     lmtp: LmtpOptions = LmtpOptions()
     store: StoreOptions = StoreOptions()
     directory: DirectoryOptions = DirectoryOptions()
+    sasl: SaslOptions = SaslOptions()
     tls: TlsOptions = TlsOptions()
     log: LogOptions = LogOptions()

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import MISSING, dataclass, fields
 from difflib import get_close_matches
 from ipaddress import ip_address, ip_network
+from string import punctuation
 from typing import Any, Final, get_type_hints
 
 from services.common.access.realms import check_realm
 from services.common.access.service import check_filter
 from services.common.options import METADATA_KEY, Configuration, Option
+from services.common.sasl.mechanisms import MECHANISMS
 from services.common.sizes import parse_size
 
 PREFIX: Final = "MAILKEEP_"
@@ -23,7 +25,7 @@ WORDS: Final[dict[str, bool]] = {
 }  # fmt: skip
 _HOST: Final = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
 MAX_TEXT: Final = 1024
-_SEPARATORS: Final = {"filter": r"[$\n]"}
+_SEPARATORS: Final = {"filter": r"[$\n]", "mechanism": r"[\s,]+"}
 """What stands between the texts of a list written as one text, where it is no comma; by syntax."""
 
 
@@ -200,6 +202,8 @@ SYNTAXES: Final[dict[str, tuple[str, Callable[[str], bool]]]] = {
     "target": ("host:port or unix:PATH", _is_target),
     "filter": ("a filter such as `ALL: 192.0.2.0/24 EXCEPT 192.0.2.9`", check_filter),
     "realm": ("IP|MASK:NUMBER or NETWORK/LENGTH:NUMBER", check_realm),
+    "mechanism": (f"a mechanism of {' '.join(MECHANISMS)}", MECHANISMS.__contains__),
+    "separators": ("marks such as @+, with @ among them", lambda text: "@" in text and set(text) <= set(punctuation)),
     "domain": ("a domain", lambda text: text.isascii() is False or _HOST.fullmatch(text) is not None),
 }
 

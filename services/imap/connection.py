@@ -303,7 +303,7 @@ class ImapConnection(Connection):
         state = STATE_OF[type(session.state)]
         machine.allowed = names_in(state)
         machine.utf8 = session.revision2 or "UTF8=ACCEPT" in session.enabled
-        private = session.service.login.allows_plaintext(self.peer)
+        private = session.service.authentication.takes_passwords(self.peer)
         machine.withheld = frozenset() if private else withheld_in(state)
         machine.limits = BEFORE_LOGIN if state is State.NOT_AUTHENTICATED else self._limits()
 

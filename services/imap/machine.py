@@ -96,7 +96,7 @@ class _Command:
 class ImapMachine:
     """See `services.imap.events` for how it is driven.
 
-    `allowed` names the commands that are legal now, `withheld` those of them that are refused until TLS is on;
+    `allowed` names the commands that are legal now, `withheld` those of them that take a password where none may cross;
     `utf8` says that names and quoted strings are UTF-8. All may be set between two calls of `next`.
     """
 
@@ -237,7 +237,7 @@ class ImapMachine:
         if syntax.name not in self.allowed:
             raise BadSyntax("Command not allowed now")
         if syntax.name in self.withheld:
-            raise BadSyntax("Use TLS first", "PRIVACYREQUIRED", "NO")
+            raise BadSyntax("Passwords are not taken on this connection", "PRIVACYREQUIRED", "NO")
 
     def _first_line(self, line: bytes, announcement: re.Match[bytes]) -> Event:
         """A command with a literal. What is wrong with its head is answered like a literal that is refused."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from services.common.accountids import AccountIds
+from services.common.authentication import Authentication
 from services.common.inflight import Inflight
 from services.imap.answers import Answers
 from services.imap.cache import Cache
@@ -30,13 +31,13 @@ class ImapService:
     __slots__ = (
         "accounts",
         "answers",
+        "authentication",
         "bodies",
         "cache",
         "columns",
         "configuration",
         "flags",
         "inflight",
-        "login",
         "mailboxes",
         "searches",
         "store",
@@ -53,7 +54,7 @@ class ImapService:
         self.store = store
         self.accounts = AccountIds(store)
         self.bodies = bodies
-        self.login = login
+        self.authentication = Authentication("imap", login, configuration)
         self.configuration = configuration
         self.cache = Cache(_cache_bytes(configuration.value))
         self.columns = ColumnReader(store, self.cache)

@@ -7,16 +7,9 @@ from typing import Final
 
 from services.common.connection import Answer
 from services.common.directory import LoginRefusal, LoginRefused
-from services.common.sasl import (
-    MECHANISMS,
-    Challenge,
-    Credentials,
-    Exchange,
-    SaslCancelledError,
-    SaslError,
-    Step,
-    offered,
-)
+from services.common.loginnames import prepare_name
+from services.common.sasl.exchange import Exchange
+from services.common.sasl.steps import Challenge, Credentials, SaslCancelledError, SaslError, Step
 from services.common.saslprep import saslprep
 from services.pop import replies
 from services.pop.commands import Auth, Response, Secret
@@ -42,18 +35,18 @@ REFUSALS: Final[dict[LoginRefusal, Text]] = {
 
 def takes_passwords(session: Session) -> bool:
     """Whether a password may be sent on this connection now."""
-    return session.shared.login.allows_plaintext(session.link.peer)
+    return session.shared.authentication.takes_passwords(session.link.peer)
 
 
 def mechanisms(session: Session) -> tuple[str, ...]:
     """The SASL mechanisms that can be used on this connection now."""
-    return offered(plaintext=takes_passwords(session))
+    return session.shared.authentication.mechanisms(session.link.peer)
 
 
 def user(session: Session, state: Authorization, command: Secret) -> Answer:
     """USER: refused where PASS would be, before the password crosses the wire in clear."""
     _check_passwords(session)
-    state.name = _prepared(command.argument)
+    state.name = _prepared(command.argument, prepare_name)
     return session.lines[Text.NAME_TAKEN]
 
 
@@ -63,7 +56,7 @@ def password(session: Session, state: Authorization, command: Secret) -> Answer:
     name, state.name = state.name, ""
     if not name:
         raise RefusedError(Text.NO_NAME)
-    return _log_in(session, state, Credentials(name, _prepared(command.argument)))
+    return _log_in(session, state, Credentials(name, _prepared(command.argument, saslprep)))
 
 
 def apop(session: Session, state: Authorization, command: Secret) -> Answer:
@@ -75,11 +68,12 @@ def auth(session: Session, state: Authorization, command: Auth) -> Answer:
     """AUTH: begin an exchange; without a mechanism, list those there are, as clients older than CAPA ask."""
     if not command.mechanism:
         return replies.multiline(session.lines[Text.MECHANISMS], mechanisms(session))
-    mechanism = MECHANISMS.get(command.mechanism)
+    try:
+        mechanism = session.shared.authentication.mechanism(command.mechanism, session.link.peer)
+    except LoginRefused as refused:
+        raise RefusedError(REFUSALS[refused.kind]) from None
     if mechanism is None:
         raise RefusedError(Text.NO_MECHANISM)
-    if mechanism.plaintext:
-        _check_passwords(session)
     exchange = state.exchange = Exchange(mechanism)
     return _advance(session, state, lambda: exchange.begin(command.initial))
 
@@ -112,12 +106,11 @@ async def _log_in(session: Session, state: Authorization, credentials: Credentia
     shared, link = session.shared, session.link
     if credentials.for_another:
         raise RefusedError(Text.LOGIN_BARRED)
-    name, secret = credentials.name, credentials.password
     try:
         peer = link.peer
-        entry = shared.login.cached("pop", name, secret, peer)
+        entry = shared.authentication.cached(credentials, peer)
         if entry is None:
-            entry = await shared.login.password("pop", name, secret, peer)
+            entry = await shared.authentication.password(credentials, peer)
     except LoginRefused as error:
         _count_failure(session, state)
         raise RefusedError(REFUSALS[error.kind]) from None
@@ -140,9 +133,9 @@ def _count_failure(session: Session, state: Authorization) -> None:
         session.link.close()
 
 
-def _prepared(argument: bytes) -> str:
+def _prepared(argument: bytes, prepare: Callable[[str], str]) -> str:
     """A name or password as it is compared (RFC 6856 section 2.2). One that cannot be right is wrong."""
     try:
-        return saslprep(argument.decode())
+        return prepare(argument.decode())
     except ValueError:
         raise RefusedError(Text.LOGIN_FAILED) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from services.common.authentication import Authentication
 from services.common.bodyreader import BodyReader
 from services.common.listening import Listener
 from services.common.live import Live
@@ -35,7 +36,8 @@ class PopFrontEnd:
         self._configuration = configuration
         options = configuration.part(lambda value: value.pop)
         self.maildrops = Maildrops(store, options)
-        self._shared = Surroundings(options, login, self.maildrops, bodies, Rendered())
+        authentication = Authentication("pop", login, configuration)
+        self._shared = Surroundings(options, authentication, self.maildrops, bodies, Rendered())
 
     def connect(self, server: StreamServer, listener: Listener) -> PopConnection:
         """See `FrontEnd.connect`."""

@@ -134,10 +134,10 @@ TEXTS: Final[dict[Text, Row]] = {
     ),
     Text.PASSWORD_IN_CLEAR: _error(
         "AUTH",
-        "Passwords are taken over TLS only",
-        "Passwörter werden nur über TLS angenommen",
-        "Les mots de passe ne sont acceptés que sous TLS",
-        "Las contraseñas solo se aceptan con TLS",
+        "Passwords are not taken on this connection",
+        "Auf dieser Verbindung werden keine Passwörter angenommen",
+        "Les mots de passe ne sont pas acceptés sur cette connexion",
+        "No se aceptan contraseñas en esta conexión",
     ),
     Text.NO_NAME: _error("", "Send USER first", "Zuerst USER senden", "Envoyez d'abord USER", "Envíe primero USER"),
     Text.NO_APOP: _error(

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Final
 
 from services.common.linebuffer import LineBuffer, LineTooLongError
-from services.common.sasl import MAX_RESPONSE
+from services.common.sasl.exchange import MAX_RESPONSE
 from services.pop.commands import AUTHORIZATION, SYNTAX, TRANSACTION, Command, CommandSyntaxError, Response
 
 MAX_LINE: Final = 1024

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from services.common.domain import AccountId, BodyRef, Maildrop
 from services.common.peer import Peer
-from services.common.sasl import Exchange
+from services.common.sasl.exchange import Exchange
 from services.pop.languages import DEFAULT_LANGUAGE, LINES, Text
 from services.pop.machine import PopMachine
 
 if TYPE_CHECKING:
+    from services.common.authentication import Authentication
     from services.common.bodyreader import BodyReader
     from services.common.live import Live
-    from services.common.login import Login
     from services.common.options import PopOptions
     from services.pop.maildrops import Maildrops
     from services.pop.rendered import Rendered
@@ -127,7 +127,7 @@ class Surroundings:
     """What all sessions of the process share."""
 
     options: Live[PopOptions]
-    login: Login
+    authentication: Authentication
     maildrops: Maildrops
     bodies: BodyReader
     rendered: Rendered

@@ -14,7 +14,7 @@ from services.common.domain import INBOX, AccountId, AppendItem, BodyRef, Column
 from services.common.listening import Listener
 from services.common.live import Live
 from services.common.login import Login
-from services.common.options import Configuration, DirectoryOptions, ImapOptions, TlsOptions
+from services.common.options import Configuration, DirectoryOptions, ImapOptions, SaslOptions, TlsOptions
 from services.common.store import ChangeFeed, Store
 from services.common.streamserver import StreamServer
 from services.common.telemetry import NO_OBSERVER
@@ -151,13 +151,14 @@ class RunningImap:
         return client
 
 
-def configuration(imap: ImapOptions, certificate: Certificate | None, plaintext: str) -> Configuration:
+def configuration(imap: ImapOptions, certificate: Certificate | None, plaintext: bool) -> Configuration:
     """Options for a test: refusals are not delayed."""
     files = (str(certificate.certfile), str(certificate.keyfile)) if certificate else ("", "")
     return Configuration(
         data="",
         imap=imap,
-        directory=DirectoryOptions(faildelay=0, allowplaintext=plaintext),
+        directory=DirectoryOptions(faildelay=0),
+        sasl=SaslOptions(localplaintext=plaintext),
         tls=TlsOptions(certfile=files[0], keyfile=files[1]),
     )
 
@@ -170,7 +171,7 @@ async def imap_service(
     *,
     imap: ImapOptions | None = None,
     certificate: Certificate | None = None,
-    plaintext: str = "always",
+    plaintext: bool = True,
     people: Directory | None = None,
     tick: float = 0.02,
 ) -> AsyncIterator[RunningImap]:

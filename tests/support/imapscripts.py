@@ -1,7 +1,7 @@
 """IMAP transcripts against a running service.
 
 Keys of the head beside `title` and `rfc`: `mail` (how many messages INBOX has), `tls` (`no`: there is no certificate),
-`plaintext` (`directory.allowplaintext`), `message` (`store.maxmessagesize`), `quota` (bytes that everybody may have),
+`plaintext` (`no`: not without TLS), `message` (`store.maxmessagesize`), `quota` (bytes that everybody may have),
 `access` (the access rules of the account), `option.NAME` (an option of the service).
 
 Actions: `directory away|back`, `drain`, `damage UID` (of INBOX, whose bodies are the store's first), `steal UID`.
@@ -60,7 +60,7 @@ async def play(transcript: Transcript, certificate: Certificate) -> None:
         messages,
         imap=_options(settings),
         certificate=None if settings.get("tls") == "no" else certificate,
-        plaintext=settings.get("plaintext", "always"),
+        plaintext=settings.get("plaintext") != "no",
         people=people,
     ) as running:
         _resize(running, int(settings.get("message", "0")))

@@ -15,7 +15,7 @@ from services.common.domain import INBOX, AccountId, AppendItem, Quota
 from services.common.listening import Listener
 from services.common.live import Live
 from services.common.login import Login
-from services.common.options import Configuration, DirectoryOptions, PopOptions, TlsOptions
+from services.common.options import Configuration, DirectoryOptions, PopOptions, SaslOptions, TlsOptions
 from services.common.store import Store
 from services.common.streamserver import StreamServer
 from services.common.telemetry import NO_OBSERVER
@@ -83,13 +83,14 @@ class PopService:
         return next(port for listener, _, port in self.server.addresses if listener.tls == tls)
 
 
-def configuration(pop: PopOptions, certificate: Certificate | None, plaintext: str) -> Configuration:
+def configuration(pop: PopOptions, certificate: Certificate | None, plaintext: bool) -> Configuration:
     """Options for a test: refusals are not delayed."""
     files = (str(certificate.certfile), str(certificate.keyfile)) if certificate else ("", "")
     return Configuration(
         data="",
         pop=pop,
-        directory=DirectoryOptions(faildelay=0, allowplaintext=plaintext),
+        directory=DirectoryOptions(faildelay=0),
+        sasl=SaslOptions(localplaintext=plaintext),
         tls=TlsOptions(certfile=files[0], keyfile=files[1]),
     )
 
@@ -101,7 +102,7 @@ async def pop_service(
     *,
     pop: PopOptions | None = None,
     certificate: Certificate | None = None,
-    plaintext: str = "always",
+    plaintext: bool = True,
     directory: Directory | None = None,
     tick: float = 0.02,
 ) -> AsyncIterator[PopService]:

@@ -1,7 +1,7 @@
 """POP3 transcripts against a running service. The keys of their heads:
 
 mail: names of `tests.support.pop.MESSAGES` that lie in the maildrop; user: whose it is; port: tls for the TLS port;
-tls: no for a service without a certificate; plaintext: where passwords may go without TLS; storewait: seconds;
+tls: no for a service without a certificate; plaintext: no where passwords need TLS; storewait: seconds;
 access: the access rules of the account; option.NAME: an option of the service.
 
 Variables: user, password, their base64 forms user64, password64, plain64 (a PLAIN response), acting64 (one that wants
@@ -71,7 +71,7 @@ async def play(transcript: Transcript, certificate: Certificate) -> None:
             store.bodies,
             pop=options_of(settings),
             certificate=offered,
-            plaintext=settings.get("plaintext", "always"),
+            plaintext=settings.get("plaintext") != "no",
             directory=people({user: (settings["access"],)} if "access" in settings else {}),
         ) as service:
             player = Player(_connector(service, certificate, settings), variables_of(user, bodies))

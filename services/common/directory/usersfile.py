@@ -36,6 +36,7 @@ import yaml
 
 from services.common.directory import Entry, Status, first_not_active, parse_name
 from services.common.domain import Quota
+from services.common.loginnames import prepare_name
 from services.common.passwords import check_hash, hash_password
 from services.common.replacing import locked, replace_file
 from services.common.saslprep import saslprep
@@ -241,16 +242,16 @@ def check_name(value: object) -> str:
     if "+" in name.local:
         raise ValueError("a name has no +: what follows it in an address is a folder")
     if not _can_log_in(str(name)):
-        raise ValueError("a name has only characters that can log in (RFC 4013)")
+        raise ValueError("a name has only characters that can log in (RFC 8265)")
     if len(str(name).encode()) > MAX_ADDRESS:
         raise ValueError(f"a name has at most {MAX_ADDRESS} bytes")
     return str(name)
 
 
 def _can_log_in(name: str) -> bool:
-    """Whether the name is what SASLprep makes of it, so that who types it is found."""
+    """Whether the name is what its preparation makes of it, so that who types it is found."""
     try:
-        return str(parse_name(saslprep(name))) == name
+        return str(parse_name(prepare_name(name))) == name
     except ValueError:
         return False
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-from services.common.sasl import offered
 from services.imap.session import NotAuthenticated, Session
 
 REVISIONS: Final = ("IMAP4rev1", "IMAP4rev2")
@@ -21,12 +20,9 @@ def capabilities(session: Session) -> tuple[str, ...]:
     literal = session.options.literal
     if not isinstance(session.state, NotAuthenticated):
         return _announced(literal)
-    return _before_login(literal, starttls=wire.tls_available, plaintext=plaintext_allowed(session))
-
-
-def plaintext_allowed(session: Session) -> bool:
-    """Whether a password may be sent on this connection (RFC 9051 section 11.1)."""
-    return session.service.login.allows_plaintext(session.wire.peer)
+    peer, authentication = wire.peer, session.service.authentication
+    passwords = authentication.takes_passwords(peer)
+    return _before_login(literal, wire.tls_available, passwords, authentication.mechanisms(peer))
 
 
 @lru_cache
@@ -41,10 +37,11 @@ def _announced(literal: str) -> tuple[str, ...]:
 
 
 @lru_cache
-def _before_login(literal: str, *, starttls: bool, plaintext: bool) -> tuple[str, ...]:
+def _before_login(literal: str, starttls: bool, passwords: bool, mechanisms: tuple[str, ...]) -> tuple[str, ...]:
+    """RFC 9051 sections 6.2.2, 6.2.3 and 11.1: LOGINDISABLED where a password may not be sent."""
     names = list(_announced(literal))
     if starttls:
         names.append("STARTTLS")
-    if not plaintext:
+    if not passwords:
         names.append("LOGINDISABLED")
-    return (*names, *(f"AUTH={mechanism}" for mechanism in offered(plaintext=plaintext)))
+    return (*names, *(f"AUTH={mechanism}" for mechanism in mechanisms))

@@ -7,22 +7,13 @@ from typing import Final, NoReturn
 
 from services.common.directory import DirectoryUnavailable, Entry, LoginRefusal, LoginRefused
 from services.common.domain import AccountId
-from services.common.sasl import (
-    MECHANISMS,
-    Challenge,
-    Credentials,
-    Exchange,
-    SaslCancelledError,
-    SaslError,
-    Step,
-)
-from services.common.saslprep import saslprep
+from services.common.sasl.exchange import Exchange
+from services.common.sasl.steps import Challenge, Credentials, SaslCancelledError, SaslError, Step
 from services.imap import replies
 from services.imap.commands import Authenticate, Login, StartTls
-from services.imap.handlers.capability import capabilities, plaintext_allowed
+from services.imap.handlers.capability import capabilities
 from services.imap.session import Answer, Malformed, NotAuthenticated, Refused, Session
 
-SERVICE: Final = "imap"
 MAX_FAILURES: Final = 5
 """Failed logins after which the client has to connect anew."""
 
@@ -35,7 +26,7 @@ LOGIN_REFUSALS: Final[dict[LoginRefusal, replies.Refusal]] = {
     LoginRefusal.ELSEWHERE: replies.Refusal(b"Another server has the mail of this account", b"CONTACTADMIN"),
     LoginRefusal.ACCESS: replies.Refusal(b"The account may not log in", b"CONTACTADMIN"),
     LoginRefusal.AUTHORIZATION: replies.Refusal(b"Only as oneself", b"AUTHORIZATIONFAILED"),
-    LoginRefusal.PLAINTEXT: replies.Refusal(b"Use TLS first", b"PRIVACYREQUIRED"),
+    LoginRefusal.PLAINTEXT: replies.Refusal(b"Passwords are not taken on this connection", b"PRIVACYREQUIRED"),
     LoginRefusal.SESSIONS: replies.Refusal(b"Too many sessions", b"LIMIT"),
 }
 """What a client may learn of a refused login (RFC 5530 section 3)."""
@@ -50,23 +41,25 @@ def start_tls(session: Session, command: StartTls) -> bytes:
 
 
 def login(session: Session, command: Login) -> Answer:
-    """RFC 9051 section 6.2.3; name and password are compared in one form, as in AUTHENTICATE (RFC 4013)."""
-    if not plaintext_allowed(session):
+    """RFC 9051 section 6.2.3; name and password are compared in one form, as in AUTHENTICATE (RFC 8265, RFC 4013)."""
+    authentication = session.service.authentication
+    if not authentication.takes_passwords(session.wire.peer):
         _refuse(session, LoginRefusal.PLAINTEXT)
     try:
-        name, password = saslprep(command.user), saslprep(command.password)
+        credentials = authentication.prepared(command.user, command.password)
     except ValueError:  # what cannot be right is wrong
         return _refuse(session, LoginRefusal.CREDENTIALS)
-    return _enter(session, name, password)
+    return _enter(session, credentials)
 
 
 def authenticate(session: Session, command: Authenticate) -> Answer:
     """RFC 9051 section 6.2.2, with the initial response of RFC 4959."""
-    mechanism = MECHANISMS.get(command.mechanism)
+    try:
+        mechanism = session.service.authentication.mechanism(command.mechanism, session.wire.peer)
+    except LoginRefused as refused:
+        _refuse(session, refused.kind)
     if mechanism is None:
         raise Refused(b"Unknown mechanism", b"CANNOT")
-    if mechanism.plaintext and not plaintext_allowed(session):
-        _refuse(session, LoginRefusal.PLAINTEXT)
     exchange = Exchange(mechanism)
     return _advance(session, exchange, lambda: exchange.begin(command.initial))
 
@@ -87,20 +80,20 @@ def _advance(session: Session, exchange: Exchange, take_step: Callable[[], Step]
 def _credentials(session: Session, credentials: Credentials) -> Answer:
     if credentials.for_another:
         raise Refused(b"Only as oneself", b"AUTHORIZATIONFAILED")
-    return _enter(session, credentials.name, credentials.password)
+    return _enter(session, credentials)
 
 
-def _enter(session: Session, name: str, password: str) -> Answer:
+def _enter(session: Session, credentials: Credentials) -> Answer:
     """At once where the password was right not long ago and the account is known."""
-    entry = session.service.login.cached(SERVICE, name, password, session.wire.peer)
+    entry = session.service.authentication.cached(credentials, session.wire.peer)
     if entry is None:
-        return _check(session, name, password)
+        return _check(session, credentials)
     return _enter_account(session, entry)
 
 
-async def _check(session: Session, name: str, password: str) -> bytes:
+async def _check(session: Session, credentials: Credentials) -> bytes:
     try:
-        entry = await session.service.login.password(SERVICE, name, password, session.wire.peer)
+        entry = await session.service.authentication.password(credentials, session.wire.peer)
     except LoginRefused as refused:
         _refuse(session, refused.kind)
     except DirectoryUnavailable:

@@ -170,22 +170,6 @@ async def test_a_directory_that_is_away_is_no_refusal() -> None:
     assert recorder.logins == [("imap", "unavailable")]
 
 
-@pytest.mark.parametrize(
-    ("allowed", "tls", "local", "answer"),
-    [
-        ("never", False, True, False),
-        ("never", True, False, True),
-        ("loopback", False, True, True),
-        ("loopback", False, False, False),
-        ("loopback", True, False, True),
-        ("always", False, False, True),
-    ],
-)
-async def test_where_passwords_may_cross_in_clear(allowed: str, tls: bool, local: bool, answer: bool) -> None:
-    login, _, _, _ = made(allowplaintext=allowed)
-    assert login.allows_plaintext(Peer("192.0.2.1", tls=tls, local=local)) is answer
-
-
 async def test_slots_are_given_in_turn_and_survive_cancelled_waiters() -> None:
     slots = CommandSlots(lambda: 1)
     assert slots.try_acquire()

@@ -120,5 +120,5 @@ def test_a_password_is_set_in_its_prepared_form(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a\ufe0f@example.com", "\u0627a@example.com"])
 def test_a_name_that_cannot_log_in_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UsersFileError, match="RFC 4013"):
+    with pytest.raises(UsersFileError, match="RFC 8265"):
         UsersFile(tmp_path / "users.yaml").add(name)

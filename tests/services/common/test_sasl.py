@@ -8,17 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.common.sasl import (
-    MAX_RESPONSE,
-    MECHANISMS,
-    Challenge,
-    Credentials,
-    Exchange,
-    SaslCancelledError,
-    SaslError,
-    SaslInvalidError,
-    offered,
-)
+from services.common.sasl.exchange import MAX_RESPONSE, Exchange
+from services.common.sasl.mechanisms import MECHANISMS, Means, offered
+from services.common.sasl.steps import Challenge, Credentials, SaslCancelledError, SaslError, SaslInvalidError
 
 
 def plain(message: bytes) -> Credentials | Challenge:
@@ -30,9 +22,9 @@ def plain(message: bytes) -> Credentials | Challenge:
     ("message", "credentials"),
     [
         (b"\0tim\0tanstaaftanstaaf", Credentials("tim", "tanstaaftanstaaf")),
-        (b"Ursel\0Kurt\0xipj3plmq", Credentials("Kurt", "xipj3plmq", "Ursel")),
+        (b"Ursel\0Kurt\0xipj3plmq", Credentials("kurt", "xipj3plmq", "ursel")),
         ("\0jürg\0pässwort".encode(), Credentials("jürg", "pässwort")),
-        (b"\0I\xc2\xadX\0a\xc2\xa0b", Credentials("IX", "a b")),
+        (b"\0IX\0a\xc2\xa0b", Credentials("ix", "a b")),
     ],
 )
 def test_plain_takes_the_forms_of_the_rfc(message: bytes, credentials: Credentials) -> None:
@@ -60,6 +52,7 @@ def test_plain_asks_with_an_empty_challenge_when_nothing_came_along() -> None:
         b"\0tim\0\xff",
         b"\xc0\x80\0a\0b",
         b"\0a\x07\0b",
+        b"\0I\xc2\xadX\0b",
     ],
 )
 def test_plain_refuses_everything_else(message: bytes) -> None:
@@ -131,9 +124,11 @@ def test_a_password_is_not_shown() -> None:
     assert "secret" not in repr(Credentials("tim", "secret"))
 
 
-def test_mechanisms_are_offered_where_passwords_may_be_sent() -> None:
-    assert offered(plaintext=True) == ("PLAIN", "LOGIN")
-    assert offered(plaintext=False) == ()
+def test_mechanisms_are_offered_where_they_can_work_in_the_order_that_was_asked_for() -> None:
+    assert offered(Means.PASSWORDS) == ("PLAIN", "LOGIN")
+    assert offered(Means.PASSWORDS, ("LOGIN", "PLAIN")) == ("LOGIN", "PLAIN")
+    assert offered(Means.PASSWORDS, ("PLAIN",)) == ("PLAIN",)
+    assert offered(Means.NONE, ("PLAIN",)) == ()
 
 
 def test_acting_for_another_is_told_apart() -> None:

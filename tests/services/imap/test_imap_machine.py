@@ -141,8 +141,8 @@ def test_what_is_not_allowed_now_is_refused_before_its_literals() -> None:
     assert events(made, b"a APPEND x {10}\r\na SELECT x\r\na LOGIN {5}\r\na LOGIN x y\r\nb NOOP\r\n") == [
         ProtocolError(b"a", "Command not allowed now"),
         ProtocolError(b"a", "Command not allowed now"),
-        ProtocolError(b"a", "Use TLS first", condition="NO", code="PRIVACYREQUIRED"),
-        ProtocolError(b"a", "Use TLS first", condition="NO", code="PRIVACYREQUIRED"),
+        ProtocolError(b"a", "Passwords are not taken on this connection", condition="NO", code="PRIVACYREQUIRED"),
+        ProtocolError(b"a", "Passwords are not taken on this connection", condition="NO", code="PRIVACYREQUIRED"),
         NOOP,
     ]
 
