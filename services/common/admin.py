@@ -56,10 +56,13 @@ class Health:
         self.checks: dict[str, Check] = {}
         self.starting = False
         self.draining = False
+        self.passing: dict[str, bool] = {}
+        """What each check said when it was last asked."""
 
     async def failing(self) -> list[str]:
         """Names of what is not well, sorted by when they were added; empty when ready."""
         results = await asyncio.gather(*(self._ask(check) for check in self.checks.values()))
+        self.passing = dict(zip(self.checks, results, strict=True))
         names = [name for name, result in zip(self.checks, results, strict=True) if not result]
         phases = {"starting": self.starting, "draining": self.draining}
         return [*(phase for phase, now in phases.items() if now), *names]
@@ -111,7 +114,8 @@ class AdminServer:
         )
 
     async def metrics(self) -> bytes:
-        """What Prometheus scrapes."""
+        """What Prometheus scrapes. The checks are asked before, so that what it is told of them is no older."""
+        await self._health.failing()
         page = await asyncio.get_running_loop().run_in_executor(None, self._page)
         return _response(200, page, METRICS)
 

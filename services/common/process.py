@@ -29,6 +29,7 @@ import services
 from services.common import configuration as configurations
 from services.common import telemetry
 from services.common.admin import AdminServer, Health
+from services.common.certificates import Expiries, certificate_files
 from services.common.configuration import EXIT_CONFIGURATION, ConfigurationError
 from services.common.descriptors import raise_limit
 from services.common.heap import Heap
@@ -70,6 +71,7 @@ class Process:
         self.reloader = Reloader(environ, self.configuration, self.observer, self.log)
         self._admin = AdminServer(self.health, self.observer.page)
         self._tasks: list[asyncio.Task[None]] = []
+        self._watch_state()
         self.configuration.subscribe(lambda value: telemetry.set_level(value.log.level))
 
     @property
@@ -132,6 +134,18 @@ class Process:
         force = threading.Timer(limit + MARGIN_SECONDS, os._exit, (1,))
         force.daemon = True
         force.start()
+
+    def _watch_state(self) -> None:
+        """What is looked at only when somebody asks."""
+        health, observer = self.health, self.observer
+        expiries = Expiries(lambda: certificate_files(self.name, self.configuration.value))
+        observer.watch("draining", "Whether the process is on its way out.", lambda: float(health.draining))
+        observer.watch_each(
+            "check_passing", "Whether a check of /readyz passes.", "check", lambda: dict(health.passing)
+        )
+        observer.watch_each(
+            "certificate_expiry_timestamp_seconds", "When a certificate ends, by its option.", "option", expiries.read
+        )
 
     async def _watch_loop(self) -> None:
         """How late the event loop is, again and again."""

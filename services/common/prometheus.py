@@ -7,7 +7,7 @@ are made out of them when somebody asks. Names, labels and buckets are all in th
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 from time import time
 from typing import Final
@@ -15,6 +15,8 @@ from typing import Final
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from services.common.directory import LoginRefusal
+from services.common.streamserver import TurnedAway
 from services.common.telemetry import Traffic
 
 PREFIX: Final = "mailkeep_"
@@ -71,11 +73,13 @@ class PrometheusObserver:
         self._data = data
         self._commands = _Histograms()
         self._store_calls = _Histograms()
+        self._directory_calls = _Histograms()
         self._counters: dict[str, dict[Labels, int]] = {name: {} for name in _COUNTERS}
         self._sessions: dict[str, int] = {}
         self._limits: dict[str, int] = {}
         self._traffic: dict[str, Traffic] = {}
         self._watched: list[tuple[str, str, Callable[[], float]]] = []
+        self._watched_each: list[tuple[str, str, str, Callable[[], Mapping[str, float]]]] = []
         self._lag = 0.0
         self._last_reload_ok = True
         self._last_reload = time()
@@ -105,11 +109,18 @@ class PrometheusObserver:
         self._count("sessions_refused", (service, reason))
 
     def session_limit(self, service: str, limit: int) -> None:
-        """See `Observer.session_limit`."""
+        """See `Observer.session_limit`. From here on all that is counted of the service's clients is there, as 0."""
         self._limits[service] = limit
+        self._sessions.setdefault(service, 0)
+        self._begin("sessions_opened", (service,))
+        for why in TurnedAway:
+            self._begin("sessions_refused", (service, why.value))
 
     def login(self, service: str, result: str) -> None:
-        """See `Observer.login`."""
+        """See `Observer.login`. A rate misses the sample that a counter begins with, so all results begin together."""
+        if (service, LOGGED_IN[0]) not in self._counters["logins"]:
+            for known in LOGIN_RESULTS:
+                self._begin("logins", (service, known))
         self._count("logins", (service, result))
 
     def traffic(self, service: str) -> Traffic:
@@ -119,6 +130,10 @@ class PrometheusObserver:
     def store_call(self, method: str, result: str, seconds: float) -> None:
         """See `Observer.store_call`."""
         self._store_calls[method, result].observe(seconds)
+
+    def directory_call(self, operation: str, result: str, seconds: float) -> None:
+        """See `Observer.directory_call`."""
+        self._directory_calls[operation, result].observe(seconds)
 
     def cache(self, name: str, hit: bool) -> None:
         """See `Observer.cache`."""
@@ -140,6 +155,10 @@ class PrometheusObserver:
         """A gauge that is read when it is asked for."""
         self._watched.append((name, documentation, read))
 
+    def watch_each(self, name: str, documentation: str, label: str, read: Callable[[], Mapping[str, float]]) -> None:
+        """Gauges that are read when they are asked for: a value for each value of `label`."""
+        self._watched_each.append((name, documentation, label, read))
+
     def page(self) -> bytes:
         """The text that Prometheus reads. May run in a thread."""
         return generate_latest(self._registry)
@@ -152,14 +171,30 @@ class PrometheusObserver:
         traffic = list(self._traffic.items())
         received = [((service,), each.received) for service, each in traffic]
         sent = [((service,), each.sent) for service, each in traffic]
-        yield _counter("received_bytes", "Bytes from clients.", ("service",), received)
-        yield _counter("sent_bytes", "Bytes to clients.", ("service",), sent)
+        yield _counter("received_bytes", "Bytes from clients, before TLS.", ("service",), received)
+        yield _counter("sent_bytes", "Bytes to clients, before TLS.", ("service",), sent)
         yield from self._gauges()
 
     def _histograms(self) -> Iterator[Metric]:
         for name, documentation, labels, found in (
-            ("command_seconds", "Commands of clients, by name and result.", _COMMAND_LABELS, self._commands),
-            ("store_call_seconds", "Calls to the store, by method and result.", _CALL_LABELS, self._store_calls),
+            (
+                "command_seconds",
+                "Time from a command of a client (or a call to the store) to its answer.",
+                _COMMAND_LABELS,
+                self._commands,
+            ),
+            (
+                "store_call_seconds",
+                "Time of a call to the store as the front end sees it, waits and repeats included.",
+                _CALL_LABELS,
+                self._store_calls,
+            ),
+            (
+                "directory_call_seconds",
+                "Time of a question to the directory.",
+                _DIRECTORY_LABELS,
+                self._directory_calls,
+            ),
         ):
             family = HistogramMetricFamily(PREFIX + name, documentation, labels=labels)
             for values, histogram in list(found.items()):
@@ -168,7 +203,9 @@ class PrometheusObserver:
 
     def _gauges(self) -> Iterator[Metric]:
         sessions = GaugeMetricFamily(f"{PREFIX}sessions", "Clients that are connected.", labels=["service"])
-        limits = GaugeMetricFamily(f"{PREFIX}sessions_limit", "Clients that may be.", labels=["service"])
+        limits = GaugeMetricFamily(
+            f"{PREFIX}sessions_limit", "Clients that may be connected to this process.", labels=["service"]
+        )
         for family, found in ((sessions, self._sessions), (limits, self._limits)):
             for service, number in list(found.items()):
                 family.add_metric([service], number)
@@ -176,17 +213,37 @@ class PrometheusObserver:
         build = GaugeMetricFamily(f"{PREFIX}build_info", "The version that runs.", labels=["version"])
         build.add_metric([self._version], 1)
         yield build
-        process = GaugeMetricFamily(f"{PREFIX}process_info", "Which process it is.", labels=["service", "data"])
+        process = GaugeMetricFamily(
+            f"{PREFIX}process_info", "Which service it is, and its data folder.", labels=["service", "data"]
+        )
         process.add_metric([self._service, self._data], 1)
         yield process
         lag, self._lag = self._lag, 0.0
         for name, documentation, value in (
             ("event_loop_lag_seconds", "How late a timer ran at worst since the last scrape.", lag),
-            ("config_last_reload_successful", "Whether the last reload worked.", float(self._last_reload_ok)),
-            ("config_last_reload_success_timestamp_seconds", "When one last did.", self._last_reload),
+            (
+                "config_last_reload_successful",
+                "Whether the last reload of the configuration worked.",
+                float(self._last_reload_ok),
+            ),
+            (
+                "config_last_reload_success_timestamp_seconds",
+                "When a reload of the configuration last worked.",
+                self._last_reload,
+            ),
             *((name, documentation, read()) for name, documentation, read in self._watched),
         ):
             yield GaugeMetricFamily(PREFIX + name, documentation, value=value)
+        for name, documentation, label, read in self._watched_each:
+            family = GaugeMetricFamily(PREFIX + name, documentation, labels=[label])
+            for label_value, value in read().items():
+                family.add_metric([label_value], value)
+            yield family
+
+    def _begin(self, name: str, labels: Labels) -> None:
+        counts = self._counters[name]
+        if len(counts) < MAX_SERIES:
+            counts.setdefault(labels, 0)
 
     def _count(self, name: str, labels: Labels) -> None:
         counts = self._counters[name]
@@ -195,13 +252,16 @@ class PrometheusObserver:
         counts[labels] = counts.get(labels, 0) + 1
 
 
+LOGGED_IN: Final = ("ok", "cached")
+LOGIN_RESULTS: Final = (*LOGGED_IN, "unavailable", *(refusal.value for refusal in LoginRefusal))
+_DIRECTORY_LABELS: Final = ("operation", "result")
 _COMMAND_LABELS: Final = ("service", "command", "result")
 _CALL_LABELS: Final = ("method", "result")
 _COUNTERS: Final[dict[str, tuple[str, Labels]]] = {
     "sessions_opened": ("Clients that were let in.", ("service",)),
     "sessions_refused": ("Clients that were turned away.", ("service", "reason")),
-    "logins": ("Logins by result.", ("service", "result")),
-    "cache_requests": ("Questions to caches.", ("cache", "result")),
+    "logins": ("Logins that ended.", ("service", "result")),
+    "cache_requests": ("Questions to a cache.", ("cache", "result")),
     "config_reloads": ("Reloads of the configuration.", ("result",)),
 }
 

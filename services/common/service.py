@@ -12,6 +12,7 @@ from services.common import process as processes
 from services.common.bodyreader import CACHE_BYTES, BodyReader, open_reader
 from services.common.connection import Connection
 from services.common.directory import Directory
+from services.common.directory.observed import ObservedDirectory
 from services.common.directory.opening import open_directory
 from services.common.hostnames import HostNames
 from services.common.limits import CommandSlots
@@ -162,14 +163,15 @@ class _Service:
     def _make_runtime(self) -> Runtime:
         process, options = self._process, self._options
         configuration, observer = process.configuration, process.observer
-        login = Login(self._directory, configuration.part(lambda value: value.directory), observer, self._names)
+        directory = ObservedDirectory(self._directory, observer)
+        login = Login(directory, configuration.part(lambda value: value.directory), observer, self._names)
         return Runtime(
             name=process.name,
             configuration=configuration,
             options=options,
             store=self._client,
             feed=self._client.feed,
-            directory=self._directory,
+            directory=directory,
             login=login,
             registry=SessionRegistry(),
             observer=observer,
@@ -180,7 +182,8 @@ class _Service:
     def _watch_slots(self) -> None:
         slots, watch = self._runtime.slots, self._process.observer.watch
         watch("commands_running", "Commands that hold a slot of maxthreads.", lambda: slots.running)
-        watch("commands_waiting", "Commands that wait for one.", lambda: slots.waiting)
+        watch("commands_waiting", "Commands that wait for a slot of maxthreads.", lambda: slots.waiting)
+        watch("commands_limit", "Slots of maxthreads.", lambda: self._options.value.maxthreads)
 
 
 def _server_tls(configuration: Configuration, options: Any) -> ServerTls:

@@ -70,6 +70,9 @@ class Observer(Protocol):
     def store_call(self, method: str, result: str, seconds: float) -> None:
         """A call to the store ended: ok or a Reason's name."""
 
+    def directory_call(self, operation: str, result: str, seconds: float) -> None:
+        """The directory answered: authenticate, account or lookup; ok, refused, unknown, unavailable or error."""
+
     def cache(self, name: str, hit: bool) -> None:
         """A cache was asked."""
 
@@ -106,6 +109,9 @@ class NullObserver:
         return Traffic()
 
     def store_call(self, method: str, result: str, seconds: float) -> None:
+        """Nothing."""
+
+    def directory_call(self, operation: str, result: str, seconds: float) -> None:
         """Nothing."""
 
     def cache(self, name: str, hit: bool) -> None:

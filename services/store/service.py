@@ -8,6 +8,7 @@ from services.common.errors import StoreError
 from services.common.live import Live
 from services.common.options import StoreOptions
 from services.common.process import Process, StartError
+from services.store.diskspace import disk_gauges
 from services.store.embedded import EmbeddedStore, MetadataMissing
 from services.store.lock import StoreInUse
 from services.store.mailstore import MailStore
@@ -44,6 +45,7 @@ class StoreService:
 
     def __init__(self, process: Process, path: str, embedded: EmbeddedStore) -> None:
         self._process = process
+        self._path = path
         self._embedded = embedded
         self._options: Live[StoreOptions] = process.configuration.part(lambda value: value.store)
         self._rules = MailStore(embedded.database, embedded.bodies, self._options.value)
@@ -62,6 +64,8 @@ class StoreService:
         process, processes = self._process, self._server.desk.processes
         process.health.checks["storage"] = self._readable
         process.observer.watch("store_processes", "Processes with a stream to the store.", lambda: len(processes))
+        for gauge in disk_gauges(self._path):
+            process.observer.watch(*gauge)
         self._rules.start()
         self._embedded.start_compaction()
         try:

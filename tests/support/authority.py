@@ -63,3 +63,13 @@ def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
+
+
+def certificate_until(end: datetime.datetime) -> bytes:
+    """A certificate (PEM) that signs itself and ends then."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), _name("until")
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(x509.random_serial_number())
+    begin = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+    certificate = builder.not_valid_before(begin).not_valid_after(end).sign(key, hashes.SHA256())
+    return certificate.public_bytes(serialization.Encoding.PEM)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from services.common.prometheus import MAX_SERIES, PrometheusObserver
+from services.common.prometheus import LOGIN_RESULTS, MAX_SERIES, PrometheusObserver
+from services.common.streamserver import TurnedAway
 from services.common.telemetry import NullObserver, Observer
 
 Key = frozenset[str]
@@ -38,11 +39,13 @@ def test_everything_an_observer_hears_is_on_the_page() -> None:
     observer.traffic("imap").received += 15
     observer.traffic("imap").sent += 20
     observer.store_call("deliver", "OVER_QUOTA", 0.5)
+    observer.directory_call("lookup", "unknown", 0.5)
     observer.cache("bodies", True)
     observer.loop_lag(0.25)
     observer.loop_lag(0.125)
     observer.reloaded(False)
     prometheus.watch("commands_running", "Running.", lambda: 7)
+    prometheus.watch_each("check_passing", "Passing.", "check", lambda: {"store": 0.0})
     found = samples(prometheus)
     expected = {
         ("mailkeep_command_seconds_count", "imap", "NOOP", "ok"): 2,
@@ -59,17 +62,34 @@ def test_everything_an_observer_hears_is_on_the_page() -> None:
         ("mailkeep_received_bytes_total", "imap"): 15,
         ("mailkeep_sent_bytes_total", "imap"): 20,
         ("mailkeep_store_call_seconds_count", "deliver", "OVER_QUOTA"): 1,
+        ("mailkeep_directory_call_seconds_count", "lookup", "unknown"): 1,
         ("mailkeep_cache_requests_total", "bodies", "hit"): 1,
         ("mailkeep_event_loop_lag_seconds",): 0.25,
         ("mailkeep_config_reloads_total", "failed"): 1,
         ("mailkeep_config_last_reload_successful",): 0,
         ("mailkeep_commands_running",): 7,
+        ("mailkeep_check_passing", "store"): 0,
         ("mailkeep_build_info", "1.2"): 1,
         ("mailkeep_process_info", "", ""): 1,
     }
     assert {key(*parts): value for parts, value in expected.items()}.items() <= found.items()
     assert key("process_resident_memory_bytes") in found
     assert samples(prometheus)[key("mailkeep_event_loop_lag_seconds")] == 0
+
+
+def test_what_has_not_happened_yet_is_there_as_zero() -> None:
+    observer = PrometheusObserver()
+    observer.session_limit("imap", 4000)
+    found = samples(observer)
+    assert found[key("mailkeep_sessions", "imap")] == 0
+    assert found[key("mailkeep_sessions_opened_total", "imap")] == 0
+    for why in TurnedAway:
+        assert found[key("mailkeep_sessions_refused_total", "imap", why.value)] == 0
+    observer.login("imap", "ok")
+    found = samples(observer)
+    assert {result: found[key("mailkeep_logins_total", "imap", result)] for result in LOGIN_RESULTS} == {
+        result: float(result == "ok") for result in LOGIN_RESULTS
+    }
 
 
 def test_label_sets_are_bounded() -> None:
@@ -79,7 +99,7 @@ def test_label_sets_are_bounded() -> None:
         observer.login("imap", f"reason{number}")
     found = samples(observer)
     assert found[key("mailkeep_command_seconds_count", "other")] == 50
-    assert found[key("mailkeep_logins_total", "other")] == 50
+    assert found[key("mailkeep_logins_total", "other")] == 50 + len(LOGIN_RESULTS)
 
 
 def test_every_observer_hears_the_same() -> None:

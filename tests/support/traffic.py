@@ -1,0 +1,75 @@
+"""A little of everything that clients do, for those who watch the services meanwhile."""
+
+from __future__ import annotations
+
+import imaplib
+import poplib
+import smtplib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tests.support.certificates import make_certificate
+from tests.support.running import PASSWORD, USER, RunningServices, running
+
+MESSAGE = b"From: anna@example.com\r\nTo: bert@example.com\r\nSubject: Traffic\r\n\r\nquay\r\n"
+
+
+@contextmanager
+def watched(data: Path, **overrides: str) -> Iterator[RunningServices]:
+    """Services as `running`, with a certificate and without a wait after a wrong password."""
+    data.mkdir(parents=True, exist_ok=True)
+    certificate = make_certificate(data)
+    options = {
+        "MAILKEEP_TLS_CERTFILE": str(certificate.certfile),
+        "MAILKEEP_TLS_KEYFILE": str(certificate.keyfile),
+        "MAILKEEP_DIRECTORY_FAILDELAY": "0",
+    }
+    with running(data, **options, **overrides) as services:
+        yield services
+
+
+def traffic(services: RunningServices) -> None:
+    """One round: delivery, a wrong password, an IMAP and a POP3 session."""
+    deliver(services)
+    _wrong_passwords(services)
+    _imap_session(services)
+    _pop_session(services)
+
+
+def deliver(services: RunningServices) -> None:
+    """A message for USER, and one for nobody."""
+    with smtplib.LMTP("127.0.0.1", services.lmtp) as lmtp:
+        lmtp.sendmail("bert@example.com", [USER], MESSAGE)
+        with suppress(smtplib.SMTPRecipientsRefused):
+            lmtp.sendmail("bert@example.com", ["nobody@example.com"], MESSAGE)
+
+
+def _wrong_passwords(services: RunningServices) -> None:
+    with imaplib.IMAP4("127.0.0.1", services.imap) as imap, suppress(imaplib.IMAP4.error):
+        imap.login(USER, "wrong")
+    pop = poplib.POP3("127.0.0.1", services.pop)
+    pop.user(USER)
+    with suppress(poplib.error_proto):
+        pop.pass_("wrong")
+    pop.quit()
+
+
+def _imap_session(services: RunningServices) -> None:
+    with imaplib.IMAP4("127.0.0.1", services.imap) as imap:
+        imap.login(USER, PASSWORD)
+        imap.append("INBOX", None, None, MESSAGE)
+        imap.select()
+        imap.fetch("*", "(FLAGS ENVELOPE BODY.PEEK[])")
+        imap.store("*", "+FLAGS", "(\\Seen)")
+        imap.search(None, "BODY", "quay")
+        imap.noop()
+
+
+def _pop_session(services: RunningServices) -> None:
+    pop = poplib.POP3("127.0.0.1", services.pop)
+    pop.user(USER)
+    pop.pass_(PASSWORD)
+    pop.uidl()
+    pop.retr(1)
+    pop.quit()
