@@ -1,0 +1,54 @@
+"""NetworkPolicies: only front ends reach the store; front ends reach the store, DNS and what the spec lists."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from mailoperator.spec import ADMIN_PORTS, STORE, STORE_PORT, FrontEnd, MailService
+
+Child = dict[str, Any]
+
+_DNS: Final = {"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]}
+
+
+def network_children(service: MailService) -> list[Child]:
+    """One policy for each role; none where the spec wants none."""
+    if not service.spec["network"]["policies"]:
+        return []
+    return [store_policy(service), *(front_end_policy(each) for each in service.front_ends)]
+
+
+def store_policy(service: MailService) -> Child:
+    """In: calls from this site's front ends, scrapes and probes. Out: nothing but names."""
+    callers = [{"podSelector": {"matchLabels": service.selector(each.name)}} for each in service.front_ends]
+    ingress: list[Child] = [{"ports": [_tcp(ADMIN_PORTS[STORE])]}]
+    if callers:
+        ingress.append({"from": callers, "ports": [_tcp(STORE_PORT)]})
+    return _policy(service, STORE, ingress, [_DNS])
+
+
+def front_end_policy(front_end: FrontEnd) -> Child:
+    """In: clients, scrapes and probes. Out: the store, names, and what `network.egress` lists."""
+    service = front_end.service
+    opened = [_tcp(inside) for _, inside in front_end.ports.values()]
+    store = {"to": [{"podSelector": {"matchLabels": service.selector(STORE)}}], "ports": [_tcp(STORE_PORT)]}
+    egress = [store, _DNS, *service.spec["network"].get("egress", [])]
+    return _policy(service, front_end.name, [{"ports": [*opened, _tcp(ADMIN_PORTS[front_end.name])]}], egress)
+
+
+def _policy(service: MailService, role: str, ingress: list[Child], egress: list[Child]) -> Child:
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": service.metadata(role),
+        "spec": {
+            "podSelector": {"matchLabels": service.selector(role)},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": ingress,
+            "egress": egress,
+        },
+    }
+
+
+def _tcp(port: int) -> Child:
+    return {"protocol": "TCP", "port": port}
