@@ -1,0 +1,156 @@
+"""The certificates between the pods of a MailService: an authority of its own, and one certificate for each role.
+
+Pure functions: what the Secrets hold now and the time in, what they shall hold out. A certificate is renewed when a
+third of its life is left, the authority likewise. Pods trust the authority that was as well as the one that is, so that
+a change of it breaks no connection: the old one is dropped when nothing that it signed can be in use any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+AUTHORITY_LIFE: Final = timedelta(days=3650)
+CERTIFICATE_LIFE: Final = timedelta(days=90)
+RENEW_SHARE: Final = 3
+"""Renewed when one part in so many of the life is left."""
+_BACKDATED: Final = timedelta(minutes=5)
+"""Clocks of nodes differ a little."""
+
+CERTIFICATE, KEY, AUTHORITIES = "tls.crt", "tls.key", "ca.crt"
+Data = Mapping[str, bytes]
+"""What a Secret holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom a certificate names: the first name is the role's, by which the store knows what its caller may do."""
+
+    role: str
+    hosts: Sequence[str] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """All names of hosts in it."""
+        return [self.role, *self.hosts]
+
+
+def authority(name: str, now: datetime, current: Data | None) -> dict[str, bytes]:
+    """The authority's Secret: as it is, or a new one in front of those it replaces. `tls.crt` has the one that signs."""
+    kept = _usable(current, now)
+    if kept is not None and current is not None:
+        return {CERTIFICATE: current[CERTIFICATE], KEY: current[KEY], AUTHORITIES: _valid(current.get(AUTHORITIES), now)}
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    certificate = (
+        _builder(subject, subject, key.public_key(), now, AUTHORITY_LIFE)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(sign=True), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    return {CERTIFICATE: pem, KEY: _private(key), AUTHORITIES: pem + _valid((current or {}).get(AUTHORITIES), now)}
+
+
+def identity(who: Identity, now: datetime, signer: Data, current: Data | None) -> dict[str, bytes]:
+    """A role's Secret: as it is while it names whom it shall, is young enough and signed by the authority that signs."""
+    issuer = x509.load_pem_x509_certificate(signer[CERTIFICATE])
+    kept = _usable(current, now)
+    if kept is not None and current is not None and kept.issuer == issuer.subject and _signed(kept, issuer):
+        if _names(kept) == who.names:
+            return {CERTIFICATE: current[CERTIFICATE], KEY: current[KEY], AUTHORITIES: signer[AUTHORITIES]}
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, who.role)])
+    certificate = (
+        _builder(subject, issuer.subject, key.public_key(), now, CERTIFICATE_LIFE)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in who.names]), critical=False)
+        .add_extension(_usage(sign=False), critical=True)
+        .add_extension(
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
+        )
+        .sign(_load_key(signer[KEY]), hashes.SHA256())
+    )
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    return {CERTIFICATE: pem, KEY: _private(key), AUTHORITIES: signer[AUTHORITIES]}
+
+
+def renew_at(certificate: x509.Certificate) -> datetime:
+    """When it is replaced."""
+    life = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+    return certificate.not_valid_after_utc - life / RENEW_SHARE
+
+
+def _usable(data: Data | None, now: datetime) -> x509.Certificate | None:
+    """The certificate of a Secret where it can go on; None where there is none, it is broken, or it is due."""
+    if data is None or KEY not in data:
+        return None
+    try:
+        certificate = x509.load_pem_x509_certificate(data.get(CERTIFICATE, b""))
+        key = _load_key(data[KEY])
+    except ValueError:
+        return None
+    fits = key.public_key() == certificate.public_key()
+    return certificate if fits and now < renew_at(certificate) else None
+
+
+def _valid(bundle: bytes | None, now: datetime) -> bytes:
+    """The certificates of a bundle that are not over."""
+    try:
+        found = x509.load_pem_x509_certificates(bundle or b"")
+    except ValueError:
+        return b""
+    return b"".join(each.public_bytes(serialization.Encoding.PEM) for each in found if now < each.not_valid_after_utc)
+
+
+def _signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except Exception:
+        return False
+    return True
+
+
+def _names(certificate: x509.Certificate) -> list[str]:
+    found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    return found.value.get_values_for_type(x509.DNSName)
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime, life: timedelta
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now.astimezone(UTC) - _BACKDATED)
+        .not_valid_after(now.astimezone(UTC) + life)
+    )
+
+
+def _usage(*, sign: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not sign, key_cert_sign=sign, crl_sign=sign, content_commitment=False, key_encipherment=False,
+        data_encipherment=False, key_agreement=False, encipher_only=False, decipher_only=False,
+    )  # fmt: skip
+
+
+def _private(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _load_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
+    key = serialization.load_pem_private_key(pem, password=None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise ValueError("not an elliptic curve key")
+    return key
