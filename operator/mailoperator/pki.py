@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -48,10 +49,12 @@ def authority(name: str, now: datetime, current: Data | None) -> dict[str, bytes
     if kept is not None and current is not None:
         return {CERTIFICATE: current[CERTIFICATE], KEY: current[KEY], AUTHORITIES: _valid(current.get(AUTHORITIES), now)}
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    # The day in the name keeps an authority apart from the one that it replaces.
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name} {now:%Y-%m-%dT%H:%M:%SZ}")])
     certificate = (
         _builder(subject, subject, key.public_key(), now, AUTHORITY_LIFE)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(_usage(sign=True), critical=True)
         .sign(key, hashes.SHA256())
     )
@@ -63,14 +66,14 @@ def identity(who: Identity, now: datetime, signer: Data, current: Data | None) -
     """A role's Secret: as it is while it names whom it shall, is young enough and signed by the authority that signs."""
     issuer = x509.load_pem_x509_certificate(signer[CERTIFICATE])
     kept = _usable(current, now)
-    if kept is not None and current is not None and kept.issuer == issuer.subject and _signed(kept, issuer):
-        if _names(kept) == who.names:
-            return {CERTIFICATE: current[CERTIFICATE], KEY: current[KEY], AUTHORITIES: signer[AUTHORITIES]}
+    if kept is not None and current is not None and _signed(kept, issuer) and _names(kept) == who.names:
+        return {CERTIFICATE: current[CERTIFICATE], KEY: current[KEY], AUTHORITIES: signer[AUTHORITIES]}
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, who.role)])
     certificate = (
         _builder(subject, issuer.subject, key.public_key(), now, CERTIFICATE_LIFE)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in who.names]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(_load_key(signer[KEY]).public_key()), False)
         .add_extension(_usage(sign=False), critical=True)
         .add_extension(
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
@@ -112,7 +115,7 @@ def _valid(bundle: bytes | None, now: datetime) -> bytes:
 def _signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     try:
         certificate.verify_directly_issued_by(issuer)
-    except Exception:
+    except (ValueError, TypeError, InvalidSignature):
         return False
     return True
 

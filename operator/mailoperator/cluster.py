@@ -1,0 +1,164 @@
+"""The API server as the operator uses it: get, list, apply on the server's side, delete. One place for all calls.
+
+Objects are plain dicts, as the builders make them: what this client does not know is passed on as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+from lightkube import AsyncClient
+from lightkube.core.exceptions import ApiError
+from lightkube.types import CascadeType
+from lightkube.generic_resource import create_global_resource, create_namespaced_resource
+
+from mailoperator.crd import GROUP, KIND, PLURAL, VERSION
+from mailoperator.spec import MANAGER
+
+Thing = dict[str, Any]
+
+CALLS_AT_ONCE: Final = 8
+"""Calls under way; the API server has others to serve."""
+CALL_SECONDS: Final = 15.0
+NOT_FOUND: Final = 404
+
+KINDS: Final[Mapping[str, Any]] = {
+    kind: create_namespaced_resource(group, version, kind, plural)
+    for group, version, kind, plural in (
+        ("", "v1", "ConfigMap", "configmaps"),
+        ("", "v1", "Secret", "secrets"),
+        ("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
+        ("", "v1", "Service", "services"),
+        ("", "v1", "ServiceAccount", "serviceaccounts"),
+        ("apps", "v1", "Deployment", "deployments"),
+        ("apps", "v1", "StatefulSet", "statefulsets"),
+        ("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
+        ("events.k8s.io", "v1", "Event", "events"),
+        ("monitoring.coreos.com", "v1", "PodMonitor", "podmonitors"),
+        ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
+        ("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"),
+        (GROUP, VERSION, KIND, PLURAL),
+    )
+}
+"""Every kind that the operator touches, by its name; RBAC in the chart lists the same."""
+OPTIONAL: Final = ("PodMonitor",)
+"""Kinds that a cluster may not know."""
+_DEFINITIONS: Final = create_global_resource(
+    "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions"
+)
+
+
+class Cluster(Protocol):
+    """What the reconciler asks of a cluster. Raises ApiError and the transport's errors."""
+
+    async def get(self, kind: str, namespace: str, name: str) -> Thing | None:
+        """An object, None where there is none."""
+
+    async def list(self, kind: str, namespace: str | None, labels: Mapping[str, str]) -> list[Thing]:
+        """Objects with these labels, in one namespace or in all."""
+
+    async def apply(self, thing: Thing) -> Thing:
+        """Create or change an object: the fields given are ours, whoever had them."""
+
+    async def apply_status(self, thing: Thing) -> None:
+        """The same for the status of a MailService."""
+
+    async def create(self, thing: Thing) -> None:
+        """Create an object that is not there yet."""
+
+    async def delete(self, kind: str, namespace: str, name: str, *, orphan: bool = False) -> None:
+        """Delete an object; one that is gone is none's error. `orphan`: what it owns stays."""
+
+    async def known_kinds(self) -> frozenset[str]:
+        """Names of the custom resource definitions that there are (`podmonitors.monitoring.coreos.com`)."""
+
+
+class ApiCluster:
+    """`Cluster` over lightkube."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+        self._places = asyncio.Semaphore(CALLS_AT_ONCE)
+
+    async def get(self, kind: str, namespace: str, name: str) -> Thing | None:
+        """See `Cluster`."""
+        async with self._call():
+            try:
+                return _plain(await self._client.get(KINDS[kind], name, namespace=namespace))
+            except ApiError as error:
+                if error.status.code == NOT_FOUND:
+                    return None
+                raise
+
+    async def list(self, kind: str, namespace: str | None, labels: Mapping[str, str]) -> list[Thing]:
+        """See `Cluster`. A kind that the cluster does not know has no objects."""
+        async with self._call():
+            try:
+                found = self._client.list(KINDS[kind], namespace=namespace or "*", labels=dict(labels))  # type: ignore[arg-type]
+                return [_plain(each) async for each in found]
+            except ApiError as error:
+                if error.status.code == NOT_FOUND and kind in OPTIONAL:
+                    return []
+                raise
+
+    async def apply(self, thing: Thing) -> Thing:
+        """See `Cluster`."""
+        async with self._call():
+            return _plain(await self._client.apply(KINDS[thing["kind"]](thing), field_manager=MANAGER, force=True))
+
+    async def apply_status(self, thing: Thing) -> None:
+        """See `Cluster`."""
+        meta = thing["metadata"]
+        async with self._call():
+            await self._client.apply(
+                KINDS[KIND].Status(thing), meta["name"], namespace=meta["namespace"], field_manager=MANAGER, force=True
+            )
+
+    async def create(self, thing: Thing) -> None:
+        """See `Cluster`."""
+        async with self._call():
+            await self._client.create(KINDS[thing["kind"]](thing))
+
+    async def delete(self, kind: str, namespace: str, name: str, *, orphan: bool = False) -> None:
+        """See `Cluster`."""
+        cascade = CascadeType.ORPHAN if orphan else CascadeType.BACKGROUND
+        async with self._call():
+            try:
+                await self._client.delete(KINDS[kind], name, namespace=namespace, cascade=cascade)
+            except ApiError as error:
+                if error.status.code != NOT_FOUND:
+                    raise
+
+    async def known_kinds(self) -> frozenset[str]:
+        """See `Cluster`."""
+        async with self._call():
+            return frozenset([each["metadata"]["name"] async for each in self._client.list(_DEFINITIONS)])
+
+    def _call(self) -> _Call:
+        return _Call(self._places)
+
+
+class _Call:
+    """A place among the calls, and a bound of its time."""
+
+    def __init__(self, places: asyncio.Semaphore) -> None:
+        self._places = places
+        self._clock = asyncio.timeout(None)
+
+    async def __aenter__(self) -> None:
+        await self._places.acquire()
+        await self._clock.__aenter__()
+        self._clock.reschedule(asyncio.get_running_loop().time() + CALL_SECONDS)
+
+    async def __aexit__(self, *raised: Any) -> None:
+        try:
+            await self._clock.__aexit__(*raised)
+        finally:
+            self._places.release()
+
+
+def _plain(thing: Any) -> Thing:
+    """As a dict; lightkube gives metadata as an object of its own."""
+    return thing.to_dict() if hasattr(thing, "to_dict") else dict(thing)

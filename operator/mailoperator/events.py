@@ -1,0 +1,54 @@
+"""Events of a MailService: one when a condition changes, none while it stays."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from mailoperator.crd import API_VERSION, KIND
+from mailoperator.spec import MANAGER, MailService
+
+TOLD: Final = ("Ready", "ConfigValid", "CertificatesReady")
+"""Conditions whose changes are worth an Event; the others follow from these, or from the pods' own Events."""
+MAX_NOTE: Final = 1024
+"""What the API server takes."""
+
+
+def of_changes(
+    service: MailService, before: Mapping[str, Any], after: Mapping[str, Any], now: datetime
+) -> Iterator[dict[str, Any]]:
+    """An Event for each condition that has another status, or is not true for another reason, than before."""
+    known = {each["type"]: each for each in before.get("conditions", ())}
+    for condition in after["conditions"]:
+        old = known.get(condition["type"], {})
+        same = (old.get("status"), old.get("reason"), old.get("message"))
+        if condition["type"] in TOLD and same != (condition["status"], condition["reason"], condition["message"]):
+            if old or condition["status"] != "True":
+                yield _event(service, condition, now)
+
+
+def _event(service: MailService, condition: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    bad = condition["status"] != "True"
+    note = f"{condition['type']} is {condition['status']}" + (f": {condition['message']}" if condition["message"] else "")
+    mark = hashlib.blake2b(f"{service.uid}{condition}{now.isoformat()}".encode(), digest_size=6).hexdigest()
+    return {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"name": f"{service.name}.{mark}", "namespace": service.namespace},
+        "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "reportingController": MANAGER,
+        "reportingInstance": MANAGER,
+        "action": "Reconcile",
+        "reason": condition["reason"],
+        "type": "Warning" if bad else "Normal",
+        "note": note[:MAX_NOTE],
+        "regarding": {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "name": service.name,
+            "namespace": service.namespace,
+            "uid": service.uid,
+        },
+    }
