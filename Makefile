@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help run test check unit clients faults bench format proto docs clean
+.PHONY: help run test check unit clients faults test-cluster bench format proto docs clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,7 +22,7 @@ check: $(STAMP)  ## ruff, mypy, import rules, generated code and documents up to
 	scripts/check
 
 unit: $(STAMP)  ## unit, property, contract and transcript tests
-	$(BIN)/pytest -q -m "not clients and not running and not faults and not roundtrip"
+	$(BIN)/pytest -q -m "not clients and not running and not faults and not roundtrip and not cluster"
 
 clients: $(STAMP)  ## the command and real mail clients from Debian's packages against the running services
 	scripts/install-debian
@@ -31,6 +31,10 @@ clients: $(STAMP)  ## the command and real mail clients from Debian's packages a
 faults: $(STAMP)  ## kills, full disk, outages, a thousand awkward messages; MAILKEEP_KILLS=n for more kills
 	scripts/install-debian
 	$(BIN)/pytest -q -m "faults or roundtrip"
+
+test-cluster: $(STAMP)  ## the operator against a real API server; builds that once into ~/.cache/mailkeep (10 minutes)
+	scripts/cluster-tools
+	$(BIN)/pytest -q -m cluster
 
 bench: $(STAMP)  ## measure; `make bench RIVAL=dovecot` beside Dovecot where it is installed
 	$(BIN)/python -m bench $(if $(RIVAL),--rival $(RIVAL)) $(ARGS)
@@ -41,9 +45,10 @@ format: $(STAMP)  ## format the code
 proto: $(STAMP)  ## regenerate the gRPC code
 	scripts/gen-proto
 
-docs: $(STAMP)  ## regenerate docs/options.md and docs/cli.md
+docs: $(STAMP)  ## regenerate docs/options.md, docs/cli.md and the manifests
 	$(BIN)/mailkeep config reference > docs/options.md
 	$(BIN)/python -m services.cli.reference > docs/cli.md
+	$(BIN)/python -m mailoperator.crd > deploy/manifests/mailservices.yaml
 
 clean:  ## remove the environment and caches; var/ is kept
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

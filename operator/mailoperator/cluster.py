@@ -11,9 +11,10 @@ from typing import Any, Final, Protocol
 
 from lightkube import AsyncClient
 from lightkube.core.exceptions import ApiError
-from lightkube.types import CascadeType
 from lightkube.generic_resource import create_global_resource, create_namespaced_resource
+from lightkube.types import CascadeType
 
+from mailoperator.children.monitoring import POD_MONITOR
 from mailoperator.crd import GROUP, KIND, PLURAL, VERSION
 from mailoperator.spec import MANAGER
 
@@ -43,8 +44,8 @@ KINDS: Final[Mapping[str, Any]] = {
     )
 }
 """Every kind that the operator touches, by its name; RBAC in the chart lists the same."""
-OPTIONAL: Final = ("PodMonitor",)
-"""Kinds that a cluster may not know."""
+OPTIONAL: Final[Mapping[str, str]] = {"PodMonitor": POD_MONITOR}
+"""Kinds that a cluster may not know, and the definitions that bring them."""
 _DEFINITIONS: Final = create_global_resource(
     "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions"
 )
@@ -93,15 +94,10 @@ class ApiCluster:
                 raise
 
     async def list(self, kind: str, namespace: str | None, labels: Mapping[str, str]) -> list[Thing]:
-        """See `Cluster`. A kind that the cluster does not know has no objects."""
+        """See `Cluster`."""
         async with self._call():
-            try:
-                found = self._client.list(KINDS[kind], namespace=namespace or "*", labels=dict(labels))  # type: ignore[arg-type]
-                return [_plain(each) async for each in found]
-            except ApiError as error:
-                if error.status.code == NOT_FOUND and kind in OPTIONAL:
-                    return []
-                raise
+            found = self._client.list(KINDS[kind], namespace=namespace or "*", labels=dict(labels))
+            return [_plain(each) async for each in found]
 
     async def apply(self, thing: Thing) -> Thing:
         """See `Cluster`."""

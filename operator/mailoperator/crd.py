@@ -167,8 +167,8 @@ def _network() -> Schema:
     policies: Schema = {
         "type": "boolean",
         "default": True,
-        "description": "Whether NetworkPolicies are made: only front ends reach the store, and front ends reach nothing "
-        "but the store, DNS and what egress lists.",
+        "description": "Whether NetworkPolicies are made: only front ends reach the store, and front ends reach "
+        "nothing but the store, DNS and what egress lists.",
     }
     egress: Schema = {
         "type": "array",
@@ -245,7 +245,9 @@ def _conditions() -> Schema:
 
 def text() -> str:
     """The definition as YAML, as it is shipped."""
-    return "# Made by `make manifests`; do not edit.\n" + yaml.safe_dump(definition(), sort_keys=False, width=120)
+    return "# Made by `make docs` from the table of options; do not edit.\n" + yaml.safe_dump(
+        definition(), sort_keys=False, width=120
+    )
 
 
 if __name__ == "__main__":

@@ -23,15 +23,16 @@ def of_changes(
     known = {each["type"]: each for each in before.get("conditions", ())}
     for condition in after["conditions"]:
         old = known.get(condition["type"], {})
-        same = (old.get("status"), old.get("reason"), old.get("message"))
-        if condition["type"] in TOLD and same != (condition["status"], condition["reason"], condition["message"]):
-            if old or condition["status"] != "True":
-                yield _event(service, condition, now)
+        changed = any(old.get(part) != condition[part] for part in ("status", "reason", "message"))
+        if condition["type"] in TOLD and changed and (old or condition["status"] != "True"):
+            yield _event(service, condition, now)
 
 
 def _event(service: MailService, condition: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     bad = condition["status"] != "True"
-    note = f"{condition['type']} is {condition['status']}" + (f": {condition['message']}" if condition["message"] else "")
+    note = f"{condition['type']} is {condition['status']}" + (
+        f": {condition['message']}" if condition["message"] else ""
+    )
     mark = hashlib.blake2b(f"{service.uid}{condition}{now.isoformat()}".encode(), digest_size=6).hexdigest()
     return {
         "apiVersion": "events.k8s.io/v1",

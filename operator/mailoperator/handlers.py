@@ -1,6 +1,6 @@
-"""What kopf watches for us. It is plumbing: every event only says which MailService wants a pass (`mailoperator.queue`).
+"""What kopf watches for us. It is plumbing: an event only says which MailService wants a pass (`mailoperator.queue`).
 
-Only `on.event`: it stores nothing on the objects, adds no finalizer, and misses nothing that the full pass would not see.
+Only `on.event`: it stores nothing on the objects and adds no finalizer; what it misses, the full pass sees.
 Secrets are not watched (a watch would stream every one of the namespace): the pass reads those that it needs by name.
 """
 
@@ -40,29 +40,36 @@ class Watch:
         """Seconds since the last event."""
         return time.monotonic() - self.last
 
-    async def resource(self, name: str, namespace: str, type: str | None, **_: Any) -> None:  # noqa: A002 - kopf's
+    async def resource(self, *, name: str, namespace: str | None, type: str, **_: Any) -> None:  # noqa: A002 - kopf's
         """A MailService is there, was changed or is gone."""
         self.last = time.monotonic()
+        key = (namespace or "", name)
         if type == "DELETED":
-            self._queue.forget((namespace, name))
+            self._queue.forget(key)
         else:
-            self._queue.add((namespace, name))
+            self._queue.add(key)
 
-    async def child(self, namespace: str, meta: kopf.Meta, **_: Any) -> None:
+    async def child(self, *, namespace: str | None, meta: kopf.Meta, **_: Any) -> None:
         """An object that may be a MailService's."""
         self.last = time.monotonic()
         for owner in meta.get("ownerReferences", ()):
             if owner.get("kind") == KIND and owner.get("apiVersion", "").startswith(f"{GROUP}/"):
-                self._queue.add((namespace, owner["name"]))
+                self._queue.add((namespace or "", owner["name"]))
 
 
 def registry_for(watch: Watch) -> kopf.OperatorRegistry:
     """kopf's table of handlers."""
     registry = kopf.OperatorRegistry()
+    kopf.on.login(registry=registry, id="login")(_log_in)
     kopf.on.event(GROUP, VERSION, PLURAL, registry=registry, id="resource")(watch.resource)
     for group, version, plural in CHILDREN:
         kopf.on.event(group, version, plural, labels=MANAGED, registry=registry, id=plural)(watch.child)
     return registry
+
+
+def _log_in(**given: Any) -> kopf.ConnectionInfo | None:
+    """As the pod's ServiceAccount, or as KUBECONFIG says."""
+    return kopf.login_with_service_account(**given) or kopf.login_with_kubeconfig(**given)
 
 
 def settings_for() -> kopf.OperatorSettings:

@@ -1,4 +1,4 @@
-"""One operator leads: the holder of a Lease (coordination.k8s.io). The others watch it and take over when it is stale."""
+"""One operator leads: the holder of a Lease (coordination.k8s.io). The others take over when it is stale."""
 
 from __future__ import annotations
 
@@ -45,19 +45,22 @@ class ApiLeases:
     async def get(self) -> Lease | None:
         """See `Leases`."""
         try:
-            found = await self._client.get(_LEASES, self._name, namespace=self._namespace)
+            found: Any = await self._client.get(_LEASES, self._name, namespace=self._namespace)
         except ApiError as error:
             if error.status.code == _NOT_FOUND:
                 return None
             raise
-        return found.to_dict()
+        lease: Lease = found.to_dict()
+        return lease
 
     async def put(self, lease: Lease) -> bool:
         """See `Leases`."""
         lease["metadata"] = {**lease.get("metadata", {}), "name": self._name, "namespace": self._namespace}
-        thing = _LEASES({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", **lease})
+        thing = _LEASES.from_dict({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", **lease})
         try:
-            await (self._client.replace(thing) if "resourceVersion" in lease["metadata"] else self._client.create(thing))
+            await (
+                self._client.replace(thing) if "resourceVersion" in lease["metadata"] else self._client.create(thing)
+            )
         except ApiError as error:
             if error.status.code == _CONFLICT:
                 return False
@@ -76,7 +79,7 @@ class Leader:
 
     async def acquire(self) -> None:
         """Wait until the lease is ours."""
-        while not await self._attempt():
+        while not await self._attempt():  # noqa: ASYNC110 - the lease is at the API server
             await asyncio.sleep(RETRY_SECONDS)
         self.leading = True
         _log.info("leading as %s", self._me)
@@ -129,4 +132,4 @@ def _stale(held: dict[str, Any], now: datetime) -> bool:
     if not renewed:
         return True
     age = now - datetime.fromisoformat(renewed)
-    return age.total_seconds() > held.get("leaseDurationSeconds", LEASE_SECONDS)
+    return age.total_seconds() > int(held.get("leaseDurationSeconds", LEASE_SECONDS))

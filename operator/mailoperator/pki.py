@@ -44,10 +44,14 @@ class Identity:
 
 
 def authority(name: str, now: datetime, current: Data | None) -> dict[str, bytes]:
-    """The authority's Secret: as it is, or a new one in front of those it replaces. `tls.crt` has the one that signs."""
+    """The authority's Secret: as it is, or a new one in front of those it replaces; `tls.crt` is the one that signs."""
     kept = _usable(current, now)
     if kept is not None and current is not None:
-        return {CERTIFICATE: current[CERTIFICATE], KEY: current[KEY], AUTHORITIES: _valid(current.get(AUTHORITIES), now)}
+        return {
+            CERTIFICATE: current[CERTIFICATE],
+            KEY: current[KEY],
+            AUTHORITIES: _valid(current.get(AUTHORITIES), now),
+        }
     key = ec.generate_private_key(ec.SECP256R1())
     # The day in the name keeps an authority apart from the one that it replaces.
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name} {now:%Y-%m-%dT%H:%M:%SZ}")])
@@ -63,7 +67,7 @@ def authority(name: str, now: datetime, current: Data | None) -> dict[str, bytes
 
 
 def identity(who: Identity, now: datetime, signer: Data, current: Data | None) -> dict[str, bytes]:
-    """A role's Secret: as it is while it names whom it shall, is young enough and signed by the authority that signs."""
+    """A role's Secret: as it is while it names whom it shall, is young enough, and is signed by who signs now."""
     issuer = x509.load_pem_x509_certificate(signer[CERTIFICATE])
     kept = _usable(current, now)
     if kept is not None and current is not None and _signed(kept, issuer) and _names(kept) == who.names:

@@ -37,7 +37,7 @@ def shared_groups() -> list[str]:
 def front_end_values(front_end: FrontEnd) -> Values:
     """Everything in the configuration of a front end's pods: group -> option -> value."""
     service = front_end.service
-    own = {**front_end.pod_options, "listen": EVERYWHERE, "adminport": ADMIN_PORTS[front_end.name]}
+    own = {**front_end.pod_options, "listen": EVERYWHERE, **_admin(front_end.name)}
     own.update(CONTAINER_PORTS[front_end.name])
     if "enablesslport" in own:
         own["enablesslport"] = front_end.tls_port
@@ -52,13 +52,18 @@ def store_values(service: MailService) -> Values:
         "path": f"{DATA_FOLDER}/store",
         "listen": EVERYWHERE,
         "port": STORE_PORT,
-        "adminport": ADMIN_PORTS[STORE],
+        **_admin(STORE),
         "certfile": f"{IDENTITY_FOLDER}/tls.crt",
         "keyfile": f"{IDENTITY_FOLDER}/tls.key",
         "cafile": f"{IDENTITY_FOLDER}/ca.crt",
     }
     others = {name: {"enable": False} for name in front_ends()}
     return {**others, STORE: own, "log": _given(service, "log")}
+
+
+def _admin(role: str) -> dict[str, Any]:
+    """Health and metrics: for the kubelet and for Prometheus, which come from outside of the pod."""
+    return {"adminlisten": EVERYWHERE, "adminport": ADMIN_PORTS[role]}
 
 
 def _store_of_front_end(service: MailService) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from mailoperator import events, inputs, pki
 from mailoperator.children import children, roles
-from mailoperator.cluster import Cluster
+from mailoperator.cluster import OPTIONAL, Cluster
 from mailoperator.crd import KIND
 from mailoperator.pki import Identity
 from mailoperator.spec import MANAGER, STORE, MailService
@@ -40,7 +40,7 @@ class Reconciler:
         self._clock = clock
 
     async def reconcile(self, namespace: str, name: str) -> bool:
-        """One pass; whether all is as it shall be (else it is worth another look soon). Raises what the cluster does."""
+        """One pass; whether all is as it shall be (else it is worth another look soon). Raises what `Cluster` does."""
         found = await self._cluster.get(KIND, namespace, name)
         if found is None or found["metadata"].get("deletionTimestamp"):
             return True
@@ -56,12 +56,13 @@ class Reconciler:
         return inputs.problems(service, secrets, self._clock())
 
     async def _apply(self, service: MailService) -> None:
-        wanted = [*await self._secrets(service), *children(service, await self._cluster.known_kinds())]
+        known = await self._cluster.known_kinds()
+        wanted = [*await self._secrets(service), *children(service, known)]
         for thing in wanted:
             if thing["kind"] == "StatefulSet":
                 await self._grow(service, thing)
             await self._cluster.apply(thing)
-        await self._prune(service, wanted)
+        await self._prune(service, wanted, known)
 
     async def _secrets(self, service: MailService) -> list[Thing]:
         """The Secrets of the authority and of every role."""
@@ -71,7 +72,9 @@ class Reconciler:
         for role in roles(service):
             hosts = [service.host(role), f"{service.host(role)}.cluster.local"] if role == STORE else []
             current = await self._held(service, role, "identity")
-            made.append(self._secret(service, role, "identity", pki.identity(Identity(role, hosts), now, signer, current)))
+            made.append(
+                self._secret(service, role, "identity", pki.identity(Identity(role, hosts), now, signer, current))
+            )
         return made
 
     async def _held(self, service: MailService, role: str, what: str = "") -> dict[str, bytes] | None:
@@ -101,10 +104,12 @@ class Reconciler:
         await self._cluster.apply(claim)
         await self._cluster.delete("StatefulSet", service.namespace, wanted["metadata"]["name"], orphan=True)
 
-    async def _prune(self, service: MailService, wanted: list[Thing]) -> None:
+    async def _prune(self, service: MailService, wanted: list[Thing], known: frozenset[str]) -> None:
         keep = {(thing["kind"], thing["metadata"]["name"]) for thing in wanted}
         labels = {"app.kubernetes.io/instance": service.name, "app.kubernetes.io/managed-by": MANAGER}
         for kind in PRUNED:
+            if OPTIONAL.get(kind) not in (None, *known):
+                continue
             for thing in await self._cluster.list(kind, service.namespace, labels):
                 name = thing["metadata"]["name"]
                 if (kind, name) not in keep and _is_owned(thing, service):

@@ -88,7 +88,11 @@ def _number(row: Row) -> Schema:
             "x-kubernetes-validations": [_size_rule(row)],
         }
     bounds = {"minimum": option.low, "maximum": option.high}
-    return {"type": "integer", "format": "int64", **{name: value for name, value in bounds.items() if value is not None}}
+    return {
+        "type": "integer",
+        "format": "int64",
+        **{name: value for name, value in bounds.items() if value is not None},
+    }
 
 
 def _size_rule(row: Row) -> Schema:
@@ -119,7 +123,9 @@ _KINDS: Final[Mapping[type, Callable[[Row], Schema]]] = {
 }
 
 
-def filled_object(description: str, properties: Mapping[str, Schema], validations: list[Schema] | None = None) -> Schema:
+def filled_object(
+    description: str, properties: Mapping[str, Schema], validations: list[Schema] | None = None
+) -> Schema:
     """An object that is there when nobody gave it: its default holds the defaults of its fields.
 
     Without it the API server would not fill in what is below; an empty one would not satisfy rules over the fields.

@@ -79,7 +79,7 @@ class MailService:
         return {**self.selector(role), "app.kubernetes.io/managed-by": MANAGER, "app.kubernetes.io/part-of": "mailkeep"}
 
     def metadata(self, role: str, what: str = "", **more: Any) -> dict[str, Any]:
-        """Metadata of an object that goes when the MailService goes. No finalizer: an absent operator hinders nothing."""
+        """Metadata of an object that goes when the MailService goes; by its owner, not by a finalizer."""
         return {
             "name": self.object_name(role, what),
             "namespace": self.namespace,
@@ -122,7 +122,7 @@ class FrontEnd:
         if self.autoscaling:
             return int(self.autoscaling["minReplicas"])
         if "capacity" in options:
-            return ceil(options["capacity"]["sessions"] / options["maxsessions"]) + 1
+            return ceil(int(options["capacity"]["sessions"]) / int(options["maxsessions"])) + 1
         return int(options.get("replicas") or options.get("numprocesses") or 1)
 
     @property

@@ -47,7 +47,13 @@ def conditions(service: MailService, seen: Seen) -> list[Condition]:
         paused = Condition("Paused", TRUE, "Annotated", "the operator changes nothing while the annotation says so")
     else:
         paused = Condition("Paused", FALSE, "NotPaused")
-    parts = [_config_valid(seen), _certificates(seen), _store_ready(seen), _available(service, seen), _progressing(service, seen)]
+    parts = [
+        _config_valid(seen),
+        _certificates(seen),
+        _store_ready(seen),
+        _available(service, seen),
+        _progressing(service, seen),
+    ]
     return [_ready(parts, paused), *parts, paused]
 
 
@@ -67,7 +73,9 @@ def _store_ready(seen: Seen) -> Condition:
     ready, wanted = counts(seen.workloads.get(STORE))
     if ready >= wanted > 0:
         return Condition("StoreReady", TRUE, "PodReady")
-    return Condition("StoreReady", FALSE, "PodNotReady", "the store's pod is not ready; front ends hold commands meanwhile")
+    return Condition(
+        "StoreReady", FALSE, "PodNotReady", "the store's pod is not ready; front ends hold commands meanwhile"
+    )
 
 
 def _available(service: MailService, seen: Seen) -> Condition:
@@ -84,7 +92,9 @@ def _progressing(service: MailService, seen: Seen) -> Condition:
         for each in workload.get("status", {}).get("conditions", ()):
             if each["type"] == "Progressing" and each["status"] == FALSE:
                 return Condition("Progressing", FALSE, "RolloutStuck", f"{role}: {each.get('message', '')}")
-    behind = [role for role in (STORE, *(each.name for each in service.front_ends)) if _behind(seen.workloads.get(role))]
+    behind = [
+        role for role in (STORE, *(each.name for each in service.front_ends)) if _behind(seen.workloads.get(role))
+    ]
     if behind:
         return Condition("Progressing", TRUE, "RollingOut", f"not all pods are new and ready: {', '.join(behind)}")
     return Condition("Progressing", FALSE, "Complete")
@@ -95,7 +105,7 @@ def _behind(workload: Thing | None) -> bool:
         return True
     status, wanted = workload.get("status", {}), _wanted(workload)
     old = status.get("observedGeneration", 0) < workload["metadata"].get("generation", 0)
-    return old or status.get("updatedReplicas", 0) < wanted or status.get("readyReplicas", 0) < wanted
+    return bool(old or status.get("updatedReplicas", 0) < wanted or status.get("readyReplicas", 0) < wanted)
 
 
 def _ready(parts: Sequence[Condition], paused: Condition) -> Condition:
@@ -166,5 +176,3 @@ def _dated(condition: Condition, service: MailService, previous: Thing, now: str
         "observedGeneration": service.generation,
         "lastTransitionTime": before["lastTransitionTime"] if same and before is not None else now,
     }
-
-

@@ -80,7 +80,7 @@ def api_server(folder: Path) -> Iterator[ApiServer]:
     etcd_port, peer_port, port = free_ports(3)
     certificate = make_certificate(folder)
     (folder / "tokens.csv").write_text(f"{ADMIN_TOKEN},admin,admin,system:masters\n")
-    etcd = [
+    etcd: list[str | Path] = [
         shutil.which("etcd") or "etcd", "--unsafe-no-fsync", "--data-dir", folder / "etcd",
         "--listen-client-urls", f"http://127.0.0.1:{etcd_port}",
         "--advertise-client-urls", f"http://127.0.0.1:{etcd_port}",
@@ -88,7 +88,7 @@ def api_server(folder: Path) -> Iterator[ApiServer]:
         "--initial-advertise-peer-urls", f"http://127.0.0.1:{peer_port}",
         "--initial-cluster", f"default=http://127.0.0.1:{peer_port}",
     ]  # fmt: skip
-    server = [
+    server: list[str | Path] = [
         TOOLS / "kube-apiserver", "--etcd-servers", f"http://127.0.0.1:{etcd_port}",
         "--bind-address", "127.0.0.1", "--secure-port", str(port), "--cert-dir", folder,
         "--tls-cert-file", certificate.certfile, "--tls-private-key-file", certificate.keyfile,

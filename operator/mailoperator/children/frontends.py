@@ -32,7 +32,10 @@ def deployment(front_end: FrontEnd) -> Child:
     service, role = front_end.service, front_end.name
     pod = template(service, role, _container(front_end), _volumes(front_end), restart_hash(front_end_values(front_end)))
     # Beside the tolerations of the spec: what the cluster adds by default would hold a lost pod for five minutes.
-    lost = [{"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": UNREACHABLE_SECONDS} for key in _GONE]
+    lost = [
+        {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": UNREACHABLE_SECONDS}
+        for key in _GONE
+    ]
     pod["spec"]["tolerations"] = [*pod["spec"].get("tolerations", []), *lost]
     spec: Child = {
         "selector": {"matchLabels": service.selector(role)},
@@ -49,9 +52,14 @@ def deployment(front_end: FrontEnd) -> Child:
 
 
 def _container(front_end: FrontEnd) -> Child:
-    ports = [{"name": name, "containerPort": inside, "protocol": "TCP"} for name, (_, inside) in front_end.ports.items()]
+    ports = [
+        {"name": name, "containerPort": inside, "protocol": "TCP"} for name, (_, inside) in front_end.ports.items()
+    ]
     ports.append({"name": "admin", "containerPort": ADMIN_PORTS[front_end.name], "protocol": "TCP"})
-    mounted = [*mounts(front_end.name), *({"name": name, "mountPath": path, "readOnly": True} for name, path in _files(front_end))]
+    mounted = [
+        *mounts(front_end.name),
+        *({"name": name, "mountPath": path, "readOnly": True} for name, path in _files(front_end)),
+    ]
     return {"ports": ports, "volumeMounts": mounted}
 
 
@@ -82,7 +90,14 @@ def mail_service(front_end: FrontEnd) -> Child:
         {"name": name, "port": outside, "targetPort": name, "protocol": "TCP"}
         for name, (outside, _) in front_end.ports.items()
     ]
-    passed_on = ("type", "externalTrafficPolicy", "loadBalancerClass", "loadBalancerSourceRanges", "ipFamilyPolicy", "ipFamilies")
+    passed_on = (
+        "type",
+        "externalTrafficPolicy",
+        "loadBalancerClass",
+        "loadBalancerSourceRanges",
+        "ipFamilyPolicy",
+        "ipFamilies",
+    )
     spec = {name: wanted[name] for name in passed_on if name in wanted}
     meta = service.metadata(role, **({"annotations": wanted["annotations"]} if wanted.get("annotations") else {}))
     return {

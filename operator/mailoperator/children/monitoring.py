@@ -9,6 +9,7 @@ from mailoperator.spec import MailService
 Child = dict[str, Any]
 
 POD_MONITOR: Final = "podmonitors.monitoring.coreos.com"
+"""The definition that brings the kind."""
 
 
 def monitoring_children(service: MailService, kinds: frozenset[str]) -> list[Child]:
