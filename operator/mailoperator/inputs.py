@@ -75,11 +75,12 @@ def _decoded(value: str) -> bytes:
 
 
 def _certificate(data: Mapping[str, bytes], now: datetime) -> str:
+    missing = [name for name in ("tls.crt", "tls.key") if name not in data]
+    if missing:
+        return f"it has no {' and no '.join(missing)}"
     try:
         certificate = x509.load_pem_x509_certificate(data["tls.crt"])
         key = serialization.load_pem_private_key(data["tls.key"], password=None)
-    except KeyError as error:
-        return f"it has no {error.args[0]}"
     except ValueError:
         return "tls.crt or tls.key is no PEM that can be read"
     if key.public_key() != certificate.public_key():

@@ -1,8 +1,8 @@
 """The certificates between the pods of a MailService: an authority of its own, and one certificate for each role.
 
 Pure functions: what the Secrets hold now and the time in, what they shall hold out. A certificate is renewed when a
-third of its life is left, the authority likewise. Pods trust the authority that was as well as the one that is, so that
-a change of it breaks no connection: the old one is dropped when nothing that it signed can be in use any more.
+third of its life is left, the authority likewise. A new authority is first only trusted, beside the one before it; it
+signs when every pod has had the time to get to know it. So a change of it breaks no connection.
 """
 
 from __future__ import annotations
@@ -22,10 +22,14 @@ AUTHORITY_LIFE: Final = timedelta(days=3650)
 CERTIFICATE_LIFE: Final = timedelta(days=90)
 RENEW_SHARE: Final = 3
 """Renewed when one part in so many of the life is left."""
+SETTLE: Final = timedelta(hours=1)
+"""How long a new authority is only trusted; the kubelet takes a minute or two to bring a changed Secret to a pod."""
 _BACKDATED: Final = timedelta(minutes=5)
 """Clocks of nodes differ a little."""
 
 CERTIFICATE, KEY, AUTHORITIES = "tls.crt", "tls.key", "ca.crt"
+BEFORE_CERTIFICATE, BEFORE_KEY = "before.crt", "before.key"
+"""The authority before, which signs until the new one has settled."""
 Data = Mapping[str, bytes]
 """What a Secret holds."""
 
@@ -44,14 +48,10 @@ class Identity:
 
 
 def authority(name: str, now: datetime, current: Data | None) -> dict[str, bytes]:
-    """The authority's Secret: as it is, or a new one in front of those it replaces; `tls.crt` is the one that signs."""
-    kept = _usable(current, now)
-    if kept is not None and current is not None:
-        return {
-            CERTIFICATE: current[CERTIFICATE],
-            KEY: current[KEY],
-            AUTHORITIES: _valid(current.get(AUTHORITIES), now),
-        }
+    """The authority's Secret: as it is, or a new one in front of those it replaces in `ca.crt`."""
+    current = current or {}
+    if _usable(current, now) is not None:
+        return {**current, AUTHORITIES: _valid(current.get(AUTHORITIES), now)}
     key = ec.generate_private_key(ec.SECP256R1())
     # The day in the name keeps an authority apart from the one that it replaces.
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name} {now:%Y-%m-%dT%H:%M:%SZ}")])
@@ -63,7 +63,19 @@ def authority(name: str, now: datetime, current: Data | None) -> dict[str, bytes
         .sign(key, hashes.SHA256())
     )
     pem = certificate.public_bytes(serialization.Encoding.PEM)
-    return {CERTIFICATE: pem, KEY: _private(key), AUTHORITIES: pem + _valid((current or {}).get(AUTHORITIES), now)}
+    made = {CERTIFICATE: pem, KEY: _private(key), AUTHORITIES: pem + _valid(current.get(AUTHORITIES), now)}
+    before = {BEFORE_CERTIFICATE: current.get(CERTIFICATE, b""), BEFORE_KEY: current.get(KEY, b"")}
+    return {**made, **before} if _holds(before[BEFORE_CERTIFICATE], before[BEFORE_KEY]) else made
+
+
+def signer(held: Data, now: datetime) -> dict[str, bytes]:
+    """The authority of a Secret that signs now, and all that are trusted."""
+    newest = x509.load_pem_x509_certificate(held[CERTIFICATE])
+    settled = now >= newest.not_valid_before_utc + _BACKDATED + SETTLE
+    before = _holds(held.get(BEFORE_CERTIFICATE, b""), held.get(BEFORE_KEY, b""))
+    if settled or before is None or now >= before.not_valid_after_utc - CERTIFICATE_LIFE:
+        return {CERTIFICATE: held[CERTIFICATE], KEY: held[KEY], AUTHORITIES: held[AUTHORITIES]}
+    return {CERTIFICATE: held[BEFORE_CERTIFICATE], KEY: held[BEFORE_KEY], AUTHORITIES: held[AUTHORITIES]}
 
 
 def identity(who: Identity, now: datetime, signer: Data, current: Data | None) -> dict[str, bytes]:
@@ -96,15 +108,17 @@ def renew_at(certificate: x509.Certificate) -> datetime:
 
 def _usable(data: Data | None, now: datetime) -> x509.Certificate | None:
     """The certificate of a Secret where it can go on; None where there is none, it is broken, or it is due."""
-    if data is None or KEY not in data:
-        return None
+    found = _holds(data.get(CERTIFICATE, b""), data.get(KEY, b"")) if data else None
+    return found if found is not None and now < renew_at(found) else None
+
+
+def _holds(certificate: bytes, key: bytes) -> x509.Certificate | None:
+    """The certificate, where it and its key can be read and belong together."""
     try:
-        certificate = x509.load_pem_x509_certificate(data.get(CERTIFICATE, b""))
-        key = _load_key(data[KEY])
+        read, private = x509.load_pem_x509_certificate(certificate), _load_key(key)
     except ValueError:
         return None
-    fits = key.public_key() == certificate.public_key()
-    return certificate if fits and now < renew_at(certificate) else None
+    return read if private.public_key() == read.public_key() else None
 
 
 def _valid(bundle: bytes | None, now: datetime) -> bytes:

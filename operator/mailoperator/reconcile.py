@@ -67,8 +67,8 @@ class Reconciler:
     async def _secrets(self, service: MailService) -> list[Thing]:
         """The Secrets of the authority and of every role."""
         now = self._clock()
-        signer = pki.authority(f"mailkeep {service.name}", now, await self._held(service, "ca"))
-        made = [self._secret(service, "ca", "", signer)]
+        authority = pki.authority(f"mailkeep {service.name}", now, await self._held(service, "ca"))
+        signer, made = pki.signer(authority, now), [self._secret(service, "ca", "", authority)]
         for role in roles(service):
             hosts = [service.host(role), f"{service.host(role)}.cluster.local"] if role == STORE else []
             current = await self._held(service, role, "identity")
