@@ -24,6 +24,8 @@ CALLS_AT_ONCE: Final = 8
 """Calls under way; the API server has others to serve."""
 CALL_SECONDS: Final = 15.0
 NOT_FOUND: Final = 404
+REFUSALS: Final = frozenset({403, 422})
+"""What the API server says of an object that it will not take however often it is asked."""
 
 KINDS: Final[Mapping[str, Any]] = {
     kind: create_namespaced_resource(group, version, kind, plural)
@@ -51,8 +53,12 @@ _DEFINITIONS: Final = create_global_resource(
 )
 
 
+class Refused(Exception):  # noqa: N818 - an answer, not a fault
+    """The API server does not take an object; the message is its own."""
+
+
 class Cluster(Protocol):
-    """What the reconciler asks of a cluster. Raises ApiError and the transport's errors."""
+    """What the reconciler asks of a cluster. Raises Refused, ApiError and the transport's errors."""
 
     async def get(self, kind: str, namespace: str, name: str) -> Thing | None:
         """An object, None where there is none."""
@@ -102,7 +108,12 @@ class ApiCluster:
     async def apply(self, thing: Thing) -> Thing:
         """See `Cluster`."""
         async with self._call():
-            return _plain(await self._client.apply(KINDS[thing["kind"]](thing), field_manager=MANAGER, force=True))
+            try:
+                return _plain(await self._client.apply(KINDS[thing["kind"]](thing), field_manager=MANAGER, force=True))
+            except ApiError as error:
+                if error.status.code in REFUSALS:
+                    raise Refused(error.status.message) from error
+                raise
 
     async def apply_status(self, thing: Thing) -> None:
         """See `Cluster`."""

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from mailoperator import events, inputs, pki
 from mailoperator.children import children, roles
-from mailoperator.cluster import OPTIONAL, Cluster
+from mailoperator.cluster import OPTIONAL, Cluster, Refused
 from mailoperator.crd import KIND
 from mailoperator.pki import Identity
 from mailoperator.spec import MANAGER, STORE, MailService
@@ -47,7 +47,7 @@ class Reconciler:
         service = MailService.read(found)
         problems = await self._problems(service)
         if not problems and not service.paused:
-            await self._apply(service)
+            problems = await self._apply(service)
         return await self._tell(service, found, problems)
 
     async def _problems(self, service: MailService) -> list[str]:
@@ -55,14 +55,16 @@ class Reconciler:
         secrets = {name: await self._cluster.get("Secret", service.namespace, name) for name in names}
         return inputs.problems(service, secrets, self._clock())
 
-    async def _apply(self, service: MailService) -> None:
+    async def _apply(self, service: MailService) -> list[str]:
+        """Bring everything about; what could not be, in words."""
         known = await self._cluster.known_kinds()
-        wanted = [*await self._secrets(service), *children(service, known)]
+        wanted, problems = [*await self._secrets(service), *children(service, known)], []
         for thing in wanted:
             if thing["kind"] == "StatefulSet":
-                await self._grow(service, thing)
+                problems += await self._grow(service, thing)
             await self._cluster.apply(thing)
         await self._prune(service, wanted, known)
+        return problems
 
     async def _secrets(self, service: MailService) -> list[Thing]:
         """The Secrets of the authority and of every role."""
@@ -90,19 +92,29 @@ class Reconciler:
             "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
         }
 
-    async def _grow(self, service: MailService, wanted: Thing) -> None:
-        """A StatefulSet's claims cannot be changed: the claim itself grows, and the set is made anew around its pod."""
-        there = await self._cluster.get("StatefulSet", service.namespace, wanted["metadata"]["name"])
+    async def _grow(self, service: MailService, wanted: Thing) -> list[str]:
+        """A StatefulSet's claims cannot be changed: the claim itself grows, and the set is made anew around its pod.
+
+        Where the claim cannot grow the set keeps the size that it has, so that all else still comes about.
+        """
+        name = wanted["metadata"]["name"]
+        there = await self._cluster.get("StatefulSet", service.namespace, name)
         if there is None or _claimed(there) == _claimed(wanted):
-            return
+            return []
         claim = {
             "apiVersion": "v1",
             "kind": "PersistentVolumeClaim",
-            "metadata": {"name": f"data-{wanted['metadata']['name']}-0", "namespace": service.namespace},
+            "metadata": {"name": f"data-{name}-0", "namespace": service.namespace},
             "spec": {"resources": {"requests": {"storage": _claimed(wanted)}}},
         }
-        await self._cluster.apply(claim)
-        await self._cluster.delete("StatefulSet", service.namespace, wanted["metadata"]["name"], orphan=True)
+        try:
+            await self._cluster.apply(claim)
+        except Refused as refused:
+            problem = f"store.storage.size: the claim cannot become {_claimed(wanted)}: {refused}"
+            wanted["spec"]["volumeClaimTemplates"] = there["spec"]["volumeClaimTemplates"]
+            return [problem]
+        await self._cluster.delete("StatefulSet", service.namespace, name, orphan=True)
+        return []
 
     async def _prune(self, service: MailService, wanted: list[Thing], known: frozenset[str]) -> None:
         keep = {(thing["kind"], thing["metadata"]["name"]) for thing in wanted}

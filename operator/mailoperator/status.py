@@ -35,7 +35,7 @@ class Seen:
 
     workloads: Mapping[str, Thing] = field(default_factory=dict)
     problems: Sequence[str] = ()
-    """Of the spec and what it refers to, in words; with any of them nothing was applied."""
+    """Of the spec and what it refers to, in words, and what the API server did not take."""
     certificates: str = ""
     """Why there are no certificates; "" where there are."""
     version: str = ""

@@ -1,7 +1,7 @@
-"""A real Kubernetes API server on loopback: etcd and kube-apiserver, without controllers and nodes.
+"""A real Kubernetes API server on loopback: etcd, kube-apiserver and the garbage collector, without nodes.
 
-It knows schemas, defaults, validation rules, server-side apply and RBAC; what controllers do (pods, garbage
-collection) is the cluster's tests' to show. `scripts/cluster-tools` builds what is needed.
+It knows schemas, defaults, validation rules, server-side apply, RBAC and owners; what needs pods is for a cluster
+with nodes to show. `scripts/cluster-tools` builds what is needed.
 """
 
 from __future__ import annotations
@@ -100,7 +100,12 @@ def api_server(folder: Path) -> Iterator[ApiServer]:
     with _running(etcd, folder / "etcd.log"), _running(server, folder / "apiserver.log") as process:
         started = ApiServer(folder, port, certificate)
         _await_ready(started, process, folder / "apiserver.log")
-        yield started
+        collector: list[str | Path] = [
+            TOOLS / "kube-controller-manager", "--kubeconfig", started.kubeconfig, "--leader-elect=false",
+            "--controllers", "garbage-collector-controller", "--secure-port", "0",
+        ]  # fmt: skip
+        with _running(collector, folder / "controllers.log"):
+            yield started
 
 
 @contextmanager
