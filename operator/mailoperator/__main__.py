@@ -90,7 +90,7 @@ class Operator:
         namespaces = [self._place.namespace] if self._place.namespace else []
         watching = kopf.operator(
             registry=registry_for(self._watch),
-            settings=settings_for(),
+            settings=settings_for(namespaced=bool(namespaces)),
             namespaces=namespaces,
             clusterwide=not namespaces,
             standalone=True,

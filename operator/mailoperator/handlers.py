@@ -72,9 +72,13 @@ def _log_in(**given: Any) -> kopf.ConnectionInfo | None:
     return kopf.login_with_service_account(**given) or kopf.login_with_kubeconfig(**given)
 
 
-def settings_for() -> kopf.OperatorSettings:
-    """kopf's settings: time-outs everywhere, no Events and no progress of its own."""
+def settings_for(*, namespaced: bool) -> kopf.OperatorSettings:
+    """kopf's settings: time-outs everywhere, no Events and no progress of its own.
+
+    An operator of one namespace may not look at namespaces and definitions, and does not.
+    """
     settings = kopf.OperatorSettings()
+    settings.scanning.disabled = namespaced
     settings.posting.enabled = False
     settings.peering.standalone = True
     settings.networking.request_timeout = 15
