@@ -15,13 +15,15 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from bench.links import ImapLink, LmtpLink
+from bench.links import PATIENCE, ImapLink, LmtpLink
 from bench.operations import OPERATIONS, Operation, Site, Worker
 from bench.servers import SERVERS, Mailkeep, Server
 from services.common.samplemail import sample_mails
 
 PASSWORD = "testpass"
 SMALL_MESSAGES = 300
+IDLE_CPU = 0.05
+"""Seconds of CPU in one second; a server that uses less has nothing to do."""
 console = Console(width=None if sys.stdout.isatty() else 160)
 
 
@@ -70,28 +72,30 @@ async def _deliver(site: Site, user: str, count: int) -> None:
     await asyncio.gather(*(run() for _ in range(10)))
 
 
+async def settled(server: Server, seconds: int = 120) -> None:
+    """Wait until the server does nothing: after a fill or a start there is work in the background."""
+    for _ in range(seconds):
+        before = server.cpu()
+        await asyncio.sleep(1)
+        if server.cpu() - before < IDLE_CPU:
+            return
+    console.print(f"{server.name} does not come to rest: it is measured at work")
+
+
 async def measure(site: Site, operation: Operation, concurrency: int, seconds: float) -> dict[str, float]:
     """Units a second, and what one operation cost: microseconds of CPU (servers, load generator) and store calls."""
     workers = [Worker(site, number) for number in range(concurrency)]
-    await asyncio.gather(*(operation.prepare(worker) for worker in workers))
-    await asyncio.gather(*(operation.step(worker) for worker in workers))  # warm
-    steps = 0
-
-    async def run(worker: Worker) -> int:
-        nonlocal steps
-        total = 0
-        while time.perf_counter() < end:
-            total += await operation.step(worker)
-            steps += 1
-        return total
-
-    calls, cpu, own = store_calls(site.server), site.server.cpu(), time.process_time()
-    begin = time.perf_counter()
-    end = begin + seconds
-    done = sum(await asyncio.gather(*(run(worker) for worker in workers)))
+    async with asyncio.timeout(PATIENCE + seconds):
+        await asyncio.gather(*(operation.prepare(worker) for worker in workers))
+        await asyncio.gather(*(operation.work.repeat(worker, 0) for worker in workers))  # warm
+        calls, cpu, own = store_calls(site.server), site.server.cpu(), time.process_time()
+        received = _received(workers)
+        begin = time.perf_counter()
+        steps = sum(await asyncio.gather(*(operation.work.repeat(worker, begin + seconds) for worker in workers)))
     elapsed = time.perf_counter() - begin
     own, cpu = time.process_time() - own, site.server.cpu() - cpu
     calls = store_calls(site.server) - calls
+    done = _received(workers) - received if operation.unit == "B/s" else steps
     if operation.finish is not None:
         await asyncio.gather(*(operation.finish(worker) for worker in workers))
     return {
@@ -100,6 +104,10 @@ async def measure(site: Site, operation: Operation, concurrency: int, seconds: f
         "client_cpu": round(own / steps * 1e6, 1),
         "store_calls": round(calls / steps, 3),
     }
+
+
+def _received(workers: list[Worker]) -> int:
+    return sum(worker.imap.received for worker in workers if worker.imap is not None)
 
 
 async def idle_memory(site: Site, count: int) -> float:
@@ -142,6 +150,7 @@ async def run_server(server: Server, options: argparse.Namespace, bodies: list[b
     figures: dict[str, Any] = {}
     try:
         await fill(site)
+        await settled(server)
         if options.idle and not options.only:
             used = await idle_memory(site, options.idle)
             figures[f"memory per idle session, bytes @ {options.idle}"] = {"rate": used}

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from time import perf_counter
 from typing import Any, Self
 
 _TAIL = 1024
+PATIENCE = 120.0
+"""Seconds that an operation may take, before it is given up."""
 
 
 class Link(asyncio.Protocol):
@@ -34,7 +38,11 @@ class Link(asyncio.Protocol):
         self.received += len(data)
         self.tail = data[-_TAIL:] if len(data) >= _TAIL else (self.tail + data)[-_TAIL:]
         if self._waiter is not None and not self._waiter.done() and self.complete():
-            self._waiter.set_result(self.tail)
+            self.answered(self._waiter)
+
+    def answered(self, waiter: asyncio.Future[bytes]) -> None:
+        """The answer in `tail` is complete."""
+        waiter.set_result(self.tail)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -60,7 +68,7 @@ class Link(asyncio.Protocol):
     async def _answer(self) -> bytes:
         if self._waiter is None:
             raise ConnectionError("nothing was asked")
-        return await asyncio.wait_for(self._waiter, 120)
+        return await self._waiter
 
     def close(self) -> None:
         """Drop the connection."""
@@ -73,6 +81,7 @@ class ImapLink(Link):
 
     _tag = b"* OK"
     _count = 0
+    _next: Callable[[], bytes | None] | None = None
 
     def complete(self) -> bool:
         if not self.tail.endswith(b"\r\n"):
@@ -86,9 +95,38 @@ class ImapLink(Link):
         self._count += 1
         self._tag = b"t%d " % self._count
         answer = await self.request(self._tag + text + b"\r\n")
+        # Not the tag from above: `repeat` may have gone on.
         if self._tag + b"OK" not in answer and not answer.startswith(b"+ "):
             raise RuntimeError(f"{text[:60]!r}: {answer[-200:]!r}")
         return answer
+
+    async def repeat(self, text: Callable[[], bytes], end: float) -> int:
+        """Run commands one after another until `end` (perf_counter), at least one; how many it were.
+
+        The next one is sent where the answer arrives, without a task in between: what is measured is the server.
+        """
+        done = 0
+
+        def following() -> bytes | None:
+            nonlocal done
+            done += 1
+            return text() if perf_counter() < end else None
+
+        self._next = following
+        try:
+            await self.command(text())
+        finally:
+            self._next = None
+        return done
+
+    def answered(self, waiter: asyncio.Future[bytes]) -> None:
+        if self._next is None or self._tag + b"OK" not in self.tail or (text := self._next()) is None:
+            waiter.set_result(self.tail)
+            return
+        self._count += 1
+        self._tag = b"t%d " % self._count
+        self.tail = b""
+        self.send(self._tag + text + b"\r\n")
 
     async def login(self, user: str, password: str) -> None:
         """LOGIN."""
