@@ -30,6 +30,18 @@ class Peer:
     """The client's certificate (DER), verified by TLS; None without one."""
 
 
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """A client as a trusted balancer or front end speaks of it. `address` is "" where it speaks for itself; `tls`: the
+    client's TLS ends there, with a cipher of so many bits (0: it does not tell).
+    """
+
+    address: str
+    server_address: str = ""
+    tls: bool = False
+    cipherbits: int = 0
+
+
 def text_address(name: object) -> str:
     """The address in what a socket calls its own or its peer's name; LOCAL_ADDRESS where it is no pair with a port."""
     return str(name[0]).removeprefix("::ffff:") if isinstance(name, tuple) else LOCAL_ADDRESS
