@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from services.common.limits import without_slot
 from services.common.listening import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, Listener
-from services.common.peer import Peer, is_local, text_address
+from services.common.peer import LOCAL_ADDRESS, Forwarded, Peer, is_local, text_address
 from services.common.tls import CertificateUnavailable
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Channel(Protocol):
         "_waiter",
         "address",
         "due",
+        "forwarded",
         "listener",
         "local",
         "received",
@@ -76,8 +77,10 @@ class Channel(Protocol):
         """The client's IP address, or `peer.LOCAL_ADDRESS` on a Unix socket."""
         self.local = False
         """Whether the client is on this machine: a loopback address or a Unix socket."""
+        self.forwarded: Forwarded | None = None
+        """What a balancer or front end that is believed says of its client; None where none spoke."""
         self.tls = listener.tls
-        """Whether TLS protects the connection."""
+        """Whether TLS protects the connection, here or up to the balancer."""
         self.received = 0
         self.sent = 0
         self.due = 0
@@ -97,9 +100,14 @@ class Channel(Protocol):
     @property
     def peer(self) -> Peer:
         """The client's end as it is now, as the rules of a login look at it. Made when asked for."""
-        server_address = text_address(self._transport.get_extra_info("sockname"))
+        server_address = self.server_address or LOCAL_ADDRESS
         if not self.tls:
             return Peer(self.address, server_address, local=self.local)
+        told = self.forwarded
+        if told is not None and told.tls:
+            return Peer(
+                self.address, server_address, tls=True, cipherbits=told.cipherbits, local=self.local, proxied_tls=True
+            )
         connection = self._transport.get_extra_info("ssl_object")
         cipher = connection.cipher() or ("", "", 0)
         return Peer(
@@ -123,7 +131,9 @@ class Channel(Protocol):
 
     @property
     def server_address(self) -> str:
-        """This end's IP address, "" on a Unix socket."""
+        """The IP address that the client connected to, "" on a Unix socket."""
+        if self.forwarded is not None and self.forwarded.server_address:
+            return self.forwarded.server_address
         name = self._transport.get_extra_info("sockname")
         return str(name[0]).removeprefix("::ffff:") if isinstance(name, tuple) else ""
 
@@ -177,8 +187,21 @@ class Channel(Protocol):
         self._transport = cast("WriteTransport", transport)
         self.address = text_address(transport.get_extra_info("peername"))
         self.local = is_local(self.address)
-        if self.tls:
+        if self.forwarded is not None:
+            self._believe(self.forwarded)
+        if self.listener.tls:
             self._transport.set_write_buffer_limits(high=WRITE_BUFFER)
+
+    def _believe(self, forwarded: Forwarded) -> None:
+        """The client is somebody else than the other end of the connection, which speaks for it.
+
+        It is on this machine only where both are. An address "" is the other end's own.
+        """
+        self.forwarded = forwarded
+        if forwarded.address:
+            self.address = forwarded.address
+            self.local = self.local and is_local(forwarded.address)
+        self.tls = self.tls or forwarded.tls
 
     def pause_writing(self) -> None:
         """The write buffer is full (asyncio.Protocol)."""

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from asyncio import BaseTransport, CancelledError, Task
 from collections.abc import Coroutine
+from dataclasses import replace
 from enum import Enum, IntEnum
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
@@ -26,9 +27,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 from services.common.access.patterns import Host
 from services.common.channel import CLOSING, LOST, RESTING, RUNNING, SHAKING, UNREAD, Channel
 from services.common.limits import in_slot
+from services.common.peer import Forwarded, Peer, text_address
 from services.common.telemetry import SESSION, SessionLog
 
 if TYPE_CHECKING:
+    from services.common.door import TurnedAway
     from services.common.listening import Listener
     from services.common.streamserver import StreamServer
 
@@ -84,6 +87,7 @@ class Connection(Channel):
         "ends",
         "result",
         "session_id",
+        "unjudged",
         "user",
     )
 
@@ -144,6 +148,8 @@ class Connection(Channel):
         self._welcomed = False
         self.ends: tuple[Host, Host] | None = None
         """The client and the server with the names that the service's filters asked for; None where they did not."""
+        self.unjudged = False
+        """A trusted front end is at the other end and has not said for whom; see `services.common.door`."""
 
     @property
     def log(self) -> SessionLog:
@@ -164,6 +170,29 @@ class Connection(Channel):
         self.log.info("logged in", tls=self.tls)
         self.set_clock(Clock.IDLE)
         return True
+
+    @property
+    def peer(self) -> Peer:
+        """See `Channel.peer`. A front end that has named no client until its login is judged by its own address."""
+        peer = super().peer
+        if self.unjudged and not self.server.door.passes(self):
+            return replace(peer, barred=True)
+        return peer
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the other end may say for whom it speaks, by `forward`."""
+        return self.server.door.trusts(text_address(self._transport.get_extra_info("peername")))
+
+    async def forward(self, forwarded: Forwarded) -> TurnedAway | None:
+        """A trusted front end says who the client is: filters and limits judge that one.
+
+        Why the client must go, or None. What was said of the client before does not count any more.
+        """
+        self._believe(forwarded)
+        self.unjudged = False
+        self.ends = None
+        return await self.server.rejudge(self)
 
     def start_tls(self) -> None:
         """Begin the TLS handshake once the running command's answer is written; unread input is discarded."""
@@ -230,6 +259,7 @@ class Connection(Channel):
         """A client is there; on a TLS port its handshake is done."""
         self._take(transport)
         self._start_clock()
+        self.unjudged = self.forwarded is None and self.server.door.trusts(self.address)
         if self.server.needs_names(self):
             # What comes before the greeting is kept like what comes while a command runs.
             self._state |= RUNNING

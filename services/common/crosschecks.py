@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Final
+from typing import Any, Final
 
 from services.common.framesocket import MAX_SOCKET_PATH, frames_path
 from services.common.listening import bind_port
@@ -21,6 +21,7 @@ FRONT_ENDS: Final = ("pop", "imap", "lmtp")
 STORE: Final = "store"
 SERVICES: Final = (STORE, *FRONT_ENDS)
 """Every service, in the order in which they start."""
+PROXY_PORTS: Final = ("proxyport", "proxysslport")
 LOOPBACK: Final = "127.0.0.1"
 EVERYWHERE: Final = frozenset({"", "*", "0.0.0.0", "::"})
 
@@ -57,6 +58,11 @@ def listening(configuration: Configuration, services: Collection[str] = SERVICES
         found.append(Port(f"{name}.port", options.listen, options.port, shared))
         if getattr(options, "enablesslport", False):
             found.append(Port(f"{name}.sslport", options.listen, options.sslport, shared))
+        found.extend(
+            Port(f"{name}.{option}", options.listen, port, shared)
+            for option in PROXY_PORTS
+            if (port := getattr(options, option, 0))
+        )
         if options.adminport:
             workers = range(options.numprocesses)
             found.extend(
@@ -119,10 +125,19 @@ def _needs(configuration: Configuration) -> Iterator[Problem]:
         ("store.target", remote, store.target,
          {"store.clientcertfile": store.clientcertfile, "store.cafile": store.cafile}),
     )  # fmt: skip
-    for option, applies, value, needed in wanted:
+    for option, applies, value, needed in (*wanted, *_proxy_needs(configuration)):
         missing = [name for name, set_to in needed.items() if not set_to]
         if applies and missing:
             yield Problem(option, value, f"needs {' and '.join(missing)}")
+
+
+def _proxy_needs(configuration: Configuration) -> Iterator[tuple[str, bool, str, dict[str, Any]]]:
+    trusted = {"access.trustedproxies": configuration.access.trustedproxies}
+    for name in FRONT_ENDS:
+        for option in PROXY_PORTS:
+            port = getattr(getattr(configuration, name), option, 0)
+            tls = {"tls.certfile": configuration.tls.certfile} if option == "proxysslport" else {}
+            yield f"{name}.{option}", bool(port), str(port), {**trusted, **tls}
 
 
 def _socket_paths(configuration: Configuration) -> Iterator[Problem]:

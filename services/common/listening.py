@@ -6,21 +6,13 @@ import asyncio
 import errno
 import os
 import socket
-import ssl
 import stat
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
-from typing import Final
-
-from services.common.telemetry import session_logger
-from services.common.tls import CertificateUnavailable, ServerTls
+from typing import Final, Protocol
 
 BACKLOG: Final = 1024
-ACCEPTS: Final = 64
-"""Clients accepted in one turn of the loop."""
-ACCEPT_PAUSE: Final = 1.0
 HANDSHAKE_SECONDS: Final = 30.0
 SHUTDOWN_SECONDS: Final = 5.0
 TCP_OPTIONS: Final[tuple[tuple[int, int], ...]] = (
@@ -46,9 +38,40 @@ class Listener:
     tls: bool = False
     """TLS from the first byte (RFC 8314)."""
     mode: int = 0o600
+    proxied: bool = False
+    """Connections come from a balancer and begin with a PROXY header."""
 
     def __str__(self) -> str:
         return self.path or f"{f'[{self.host}]' if ':' in self.host else self.host or '*'}:{self.port}"
+
+
+class MailPorts(Protocol):
+    """The options that say where POP3 and IMAP listen."""
+
+    @property
+    def listen(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def enablesslport(self) -> bool: ...
+    @property
+    def sslport(self) -> int: ...
+    @property
+    def proxyport(self) -> int: ...
+    @property
+    def proxysslport(self) -> int: ...
+
+
+def mail_listeners(options: MailPorts, *, tls: bool) -> list[Listener]:
+    """Where a service listens; ports that begin with TLS only where there is a certificate (`tls`)."""
+    found = [Listener(options.listen, options.port)]
+    if options.enablesslport and tls:
+        found.append(Listener(options.listen, options.sslport, tls=True))
+    if options.proxyport:
+        found.append(Listener(options.listen, options.proxyport, proxied=True))
+    if options.proxysslport and tls:
+        found.append(Listener(options.listen, options.proxysslport, tls=True, proxied=True))
+    return found
 
 
 async def open_socket(listener: Listener, *, reuse_port: bool = False) -> socket.socket:
@@ -134,83 +157,6 @@ def remove_path(listener: Listener) -> None:
     if listener.path:
         with suppress(FileNotFoundError):
             os.unlink(listener.path)
-
-
-class TlsAcceptor:
-    """Accepts clients on a TLS port, each with the context of the moment, and bounds what is shaking hands.
-
-    `room` is asked before anything is spent on a client: at False it is cut without a word.
-    """
-
-    def __init__(
-        self, sock: socket.socket, connect: Callable[[], asyncio.Protocol], tls: ServerTls, room: Callable[[int], bool]
-    ) -> None:
-        self.sockets = (sock,)
-        self._loop = asyncio.get_running_loop()
-        self._connect = connect
-        self._tls = tls
-        self._room = room
-        self._shaking: set[asyncio.Task[None]] = set()
-        sock.listen(BACKLOG)
-        self._loop.add_reader(sock.fileno(), self._accept)
-
-    def __len__(self) -> int:
-        """Clients that are shaking hands."""
-        return len(self._shaking)
-
-    def close(self) -> None:
-        """No more clients; those that are shaking hands are cut."""
-        (sock,) = self.sockets
-        if sock.fileno() >= 0:
-            self._loop.remove_reader(sock.fileno())
-            sock.close()
-        for task in self._shaking:
-            task.cancel()
-
-    def _accept(self) -> None:
-        (sock,) = self.sockets
-        for _ in range(ACCEPTS):
-            try:
-                client, _ = sock.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                self._pause(error)
-                return
-            if self._room(len(self._shaking)):
-                client.setblocking(False)
-                self._start(client)
-            else:
-                client.close()
-
-    def _start(self, client: socket.socket) -> None:
-        task = self._loop.create_task(self._shake_hands(client))
-        self._shaking.add(task)
-        task.add_done_callback(self._shaking.discard)
-
-    async def _shake_hands(self, client: socket.socket) -> None:
-        try:
-            await self._loop.connect_accepted_socket(
-                self._connect,
-                client,
-                ssl=self._tls.context,
-                ssl_handshake_timeout=HANDSHAKE_SECONDS,
-                ssl_shutdown_timeout=SHUTDOWN_SECONDS,
-            )
-        except (OSError, ssl.SSLError, CertificateUnavailable, asyncio.CancelledError):
-            client.close()
-
-    def _pause(self, error: OSError) -> None:
-        """No descriptors or no memory: the client stays in the backlog, and we do not spin."""
-        (sock,) = self.sockets
-        self._loop.remove_reader(sock.fileno())
-        self._loop.call_later(ACCEPT_PAUSE, self._go_on)
-        session_logger("listen").warning("cannot accept", why=error.strerror)
-
-    def _go_on(self) -> None:
-        (sock,) = self.sockets
-        if sock.fileno() >= 0:
-            self._loop.add_reader(sock.fileno(), self._accept)
 
 
 def bound(sock: socket.socket) -> tuple[str, int]:

@@ -98,6 +98,8 @@ class Login:
     # ---- the access rules -------------------------------------------------------------------------------------------
     def _permits_at_once(self, service: str, entry: Entry, peer: Peer) -> bool:
         """Whether the rules are known to permit it without looking a name up."""
+        if peer.barred:
+            return False
         if not entry.allowed_access:
             return True
         try:
@@ -107,6 +109,8 @@ class Login:
 
     async def _check_access(self, service: str, entry: Entry, peer: Peer) -> None:
         """Raises LoginRefused (ACCESS)."""
+        if peer.barred:
+            raise LoginRefused(LoginRefusal.ACCESS, "a front end that named no client, and the filters bar its address")
         decision = await self._access(service, entry, peer)
         if not decision.allowed:
             raise LoginRefused(LoginRefusal.ACCESS, f"access rule {decision.rule or 'none'}: {decision.because}")

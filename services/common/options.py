@@ -65,6 +65,11 @@ def admin_listen() -> Any:
     )
 
 
+def proxy_port(doc: str) -> Any:
+    """A port for balancers; what they are believed is up to `access.trustedproxies`."""
+    return option(0, doc, low=0, high=65535, port=True)
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceOptions:
     """Options that each front end has."""
@@ -97,6 +102,8 @@ class PopOptions(ServiceOptions):
     port: int = listening_port(110, "POP3 port, with STLS.", "service.pop.port")
     enablesslport: bool = option(True, "Whether the POP3S port is opened.", legacy="service.pop.enablesslport")
     sslport: int = listening_port(995, "POP3S port (TLS from the first byte).", "service.pop.sslport")
+    proxyport: int = proxy_port("POP3 port for balancers that send a PROXY header (version 1 or 2); 0 opens none.")
+    proxysslport: int = proxy_port("POP3S port for them: TLS begins after the header; 0 opens none.")
     adminport: int = admin_port(9110)
     maxsessions: int = option(
         600, "Connections per process.", low=1, high=1_000_000, live=True, legacy="service.pop.maxsessions"
@@ -153,6 +160,8 @@ class ImapOptions(ServiceOptions):
     port: int = listening_port(143, "IMAP port, with STARTTLS.", "service.imap.port")
     enablesslport: bool = option(True, "Whether the IMAPS port is opened.", legacy="service.imap.enablesslport")
     sslport: int = listening_port(993, "IMAPS port (TLS from the first byte).", "service.imap.sslport")
+    proxyport: int = proxy_port("IMAP port for balancers that send a PROXY header (version 1 or 2); 0 opens none.")
+    proxysslport: int = proxy_port("IMAPS port for them: TLS begins after the header; 0 opens none.")
     adminport: int = admin_port(9143)
     maxsessions: int = option(
         4000, "Connections per process.", low=1, high=1_000_000, live=True, legacy="service.imap.maxsessions"
@@ -201,6 +210,7 @@ class LmtpOptions(ServiceOptions):
     """Delivery in by LMTP."""
 
     port: int = listening_port(24, "LMTP port, with STARTTLS.")
+    proxyport: int = proxy_port("LMTP port for balancers that send a PROXY header (version 1 or 2); 0 opens none.")
     socket: str = option("", "Unix socket to listen on as well; empty opens none.", path=True)
     adminport: int = admin_port(9024)
     maxsessions: int = option(1000, "Connections per process.", low=1, high=1_000_000, live=True)
@@ -304,6 +314,16 @@ class SaslOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class AccessOptions:
+    """Who is believed, and who is kept out for a while."""
+
+    trustedproxies: tuple[str, ...] = option(
+        (), "Networks of balancers and front ends that are believed when they say who their client is: by the PROXY "
+        "header on a proxy port, by XCLIENT in POP3 and ID in IMAP.", live=True, syntax="network",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class TlsOptions:
     """Certificates for clients. A changed file is taken up without a restart."""
 
@@ -334,5 +354,6 @@ class Configuration:
     store: StoreOptions = StoreOptions()
     directory: DirectoryOptions = DirectoryOptions()
     sasl: SaslOptions = SaslOptions()
+    access: AccessOptions = AccessOptions()
     tls: TlsOptions = TlsOptions()
     log: LogOptions = LogOptions()

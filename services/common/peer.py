@@ -26,6 +26,8 @@ class Peer:
     local: bool = False
     """Whether the client is on this machine: a loopback address or a Unix socket."""
     proxied_tls: bool = False
+    barred: bool = False
+    """A trusted front end that named no client, at an address that the service's filters keep out."""
     certificate: bytes | None = field(default=None, repr=False)
     """The client's certificate (DER), verified by TLS; None without one."""
 

@@ -116,6 +116,7 @@ class _Service:
             observer=process.observer,
             slots=self._runtime.slots,
             tls=self._tls,
+            access=configuration.part(lambda value: value.access),
             names=self._names,
         )
 

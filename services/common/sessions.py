@@ -72,6 +72,16 @@ class SessionRegistry:
         self._note(session_id)
         return True
 
+    def moved(self, session_id: str, address: str) -> None:
+        """A front end said that the session's client is at another address than its own."""
+        session = self._sessions.get(session_id)
+        if session is None or session.info.address == address:
+            return
+        _remove(self._addresses, address_key(session.info.address))
+        _add(self._addresses, address_key(address))
+        session.info = replace(session.info, address=address)
+        self._note(session_id)
+
     def closed(self, session_id: str) -> None:
         """The session is over; idempotent."""
         session = self._sessions.pop(session_id, None)

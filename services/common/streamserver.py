@@ -11,22 +11,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
 from time import time
 from typing import Final, Protocol
 
-from services.common.access.patterns import HostName, NameNeeded, host
-from services.common.access.realms import SessionLimits
-from services.common.access.service import ServiceFilters
+from services.common.accepting import Acceptor
 from services.common.clocks import Wheel
 from services.common.connection import Clock, Connection
 from services.common.domain import SessionInfo
+from services.common.door import PROXY, Door, TurnedAway
 from services.common.hostnames import HostNames
 from services.common.limits import CommandSlots
-from services.common.listening import BACKLOG, Listener, TlsAcceptor, bound, open_socket, remove_path
+from services.common.listening import BACKLOG, Listener, bound, open_socket, remove_path
 from services.common.live import Live
+from services.common.options import AccessOptions
+from services.common.peer import Forwarded
 from services.common.sessions import SessionRegistry
-from services.common.telemetry import NO_OBSERVER, Observer
+from services.common.telemetry import NO_OBSERVER, Observer, session_logger
 from services.common.tls import CertificateUnavailable, ServerTls
 
 __all__ = ["Listener", "SessionOptions", "StreamServer", "TurnedAway"]
@@ -39,15 +39,6 @@ GOODBYE_SHARE: Final = 0.6
 """The part of the drain window over which goodbyes are spread; the rest is for commands that still run."""
 CUT_SHARE: Final = 0.95
 DRAIN_STEP: Final = 0.05
-
-
-class TurnedAway(Enum):
-    """Why a client that connects is not let in. A protocol has its words for each in a table (`refusals`)."""
-
-    PROCESS = "process"
-    ADDRESS = "address"
-    DRAINING = "draining"
-    FILTER = "filter"
 
 
 class SessionOptions(Protocol):
@@ -86,6 +77,7 @@ class StreamServer:
         observer: Observer = NO_OBSERVER,
         slots: CommandSlots | None = None,
         tls: ServerTls | None = None,
+        access: Live[AccessOptions] | None = None,
         names: HostNames | None = None,
         tick: float = 1.0,
     ) -> None:
@@ -101,12 +93,10 @@ class StreamServer:
         self.wheel = Wheel(self.loop, tick)
         self.patience: list[float] = []
         self.draining = False
-        self._filters = ServiceFilters()
-        self._limits = SessionLimits()
-        self._names = names or HostNames()
+        self.door = Door(service, options, self.registry, access, names)
         self._waiting: set[Connection] = set()
         self._connect = connect
-        self._servers: list[tuple[Listener, asyncio.Server | TlsAcceptor]] = []
+        self._servers: list[tuple[Listener, asyncio.Server | Acceptor]] = []
         self._connections: set[Connection] = set()
         self._turned_away: set[Connection] = set()
         self._empty = asyncio.Event()
@@ -128,13 +118,15 @@ class StreamServer:
             self.stop_listening()
             raise
 
-    async def _open(self, listener: Listener, reuse_port: bool) -> asyncio.Server | TlsAcceptor:
-        def connect() -> Connection:
-            return self._connect(self, listener)
+    async def _open(self, listener: Listener, reuse_port: bool) -> asyncio.Server | Acceptor:
+        def connect(header: Forwarded | None = None) -> Connection:
+            connection = self._connect(self, listener)
+            connection.forwarded = header
+            return connection
 
         sock = await open_socket(listener, reuse_port=reuse_port)
-        if listener.tls and self.tls is not None:
-            return TlsAcceptor(sock, connect, self.tls, self._has_room)
+        if listener.tls or listener.proxied:
+            return Acceptor(sock, connect, self, tls=self.tls if listener.tls else None, proxied=listener.proxied)
         if listener.path:
             return await self.loop.create_unix_server(connect, sock=sock, backlog=BACKLOG)
         return await self.loop.create_server(connect, sock=sock, backlog=BACKLOG)
@@ -168,24 +160,28 @@ class StreamServer:
 
         Where as many clients wait for that as may be connected, no more names are looked up: they are unknown.
         """
-        if not self._filters.names or self.draining or len(self._waiting) >= self.options.value.maxsessions:
+        if self.draining or connection.unjudged or len(self._waiting) >= self.options.value.maxsessions:
             return False
-        try:
-            self._filters.decide(self.service, host(connection.address), host(connection.server_address))
-        except NameNeeded:
-            return True
-        return False
+        return self.door.needs_names(connection)
 
     async def find_names(self, connection: Connection) -> None:
-        """Look up what the filters want to know of a client that waits for its greeting."""
+        """Look up what the filters want to know of a client that waits."""
         self._waiting.add(connection)
         try:
-            client = await self._names.find(connection.address)
-            there = connection.server_address
-            server = await self._names.find(there) if self._filters.server_names else HostName()
-            connection.ends = host(connection.address, client), host(there, server)
+            await self.door.find_names(connection)
         finally:
             self._waiting.discard(connection)
+
+    async def rejudge(self, connection: Connection) -> TurnedAway | None:
+        """Judge a client that was let in already by the address that it has now; why it must go, or None."""
+        if self.needs_names(connection):
+            await self.find_names(connection)
+        why = self.door.judge(connection)
+        if why is None:
+            self.registry.moved(connection.session_id, connection.address)
+        else:
+            self.observer.session_refused(self.service, why.value)
+        return why
 
     def forget(self, connection: Connection) -> None:
         """The client is gone."""
@@ -198,39 +194,31 @@ class StreamServer:
             if not self._connections:
                 self._empty.set()
 
-    def _has_room(self, shaking: int) -> bool:
-        """Whether a TLS client may shake hands, if only to be told that there is no room."""
-        return len(self._connections) + shaking < self.options.value.maxsessions + MAX_TURNED_AWAY
+    # ---- asked by the acceptors -------------------------------------------------------------------------------------
+    def has_room(self, waiting: int) -> bool:
+        """Whether a client may send its header or shake hands, if only to be told that there is no room."""
+        return len(self._connections) + waiting < self.options.value.maxsessions + MAX_TURNED_AWAY
 
+    def trusts(self, address: str) -> bool:
+        """Whether a balancer at the address is believed."""
+        return self.door.trusts(address)
+
+    def cut_off(self, address: str, why: str) -> None:
+        """A client of a proxy port was cut because of its header."""
+        self.observer.session_refused(self.service, PROXY)
+        session_logger(self.service, address=address).warning("PROXY header refused", why=why)
+
+    # ---- inside -----------------------------------------------------------------------------------------------------
     def _obstacle(self, connection: Connection) -> TurnedAway | None:
-        options = self.options.value
         if self.draining:
             return TurnedAway.DRAINING
-        if self._filters and not self._passes(connection):
-            return TurnedAway.FILTER
-        if len(self._connections) >= options.maxsessions:
+        why = None if connection.unjudged else self.door.judge(connection)
+        if why is None and len(self._connections) >= self.options.value.maxsessions:
             return TurnedAway.PROCESS
-        limit = self._limits.of(connection.address)
-        if limit and self.registry.from_address(connection.address) >= limit:
-            connection.log.info("connection limit reached", limit=limit)
-            return TurnedAway.ADDRESS
-        return None
-
-    def _passes(self, connection: Connection) -> bool:
-        """Whether the service's filters let the client in."""
-        client, server = connection.ends or (
-            host(connection.address, HostName()),
-            host(connection.server_address, HostName()),
-        )
-        decision = self._filters.decide(self.service, client, server)
-        if not decision.allowed:
-            connection.log.info("refused by filter", rule=decision.rule or "none", why=decision.because)
-        return decision.allowed
+        return why
 
     def _take_options(self, options: SessionOptions) -> None:
         self.observer.session_limit(self.service, options.maxsessions)
-        self._filters = ServiceFilters(getattr(options, "domainallowed", ()), getattr(options, "domainnotallowed", ()))
-        self._limits = SessionLimits(getattr(options, "connlimits", ()), options.maxsessionsperaddress)
         # In the order of Clock.
         self.patience = [
             float(options.logintimeout),

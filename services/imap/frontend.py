@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from services.common.listening import Listener
+from services.common.listening import Listener, mail_listeners
 from services.common.streamserver import StreamServer, TurnedAway
 from services.imap.connection import ImapConnection
 from services.imap.replies import bye
@@ -35,10 +35,7 @@ class ImapFrontEnd:
         """See `FrontEnd.listeners`."""
         configuration = self._service.configuration.value
         options = configuration.imap
-        found = [Listener(options.listen, options.port)]
-        if options.enablesslport and configuration.tls.certfile:
-            found.append(Listener(options.listen, options.sslport, tls=True))
-        return found
+        return mail_listeners(options, tls=bool(configuration.tls.certfile))
 
     async def close(self) -> None:
         """See `FrontEnd.close`."""

@@ -63,6 +63,8 @@ class LmtpFrontEnd:
         """See `FrontEnd.listeners`. Beside the port, which all processes share, the Unix socket is the first one's."""
         options = self._configuration.value.lmtp
         found = [Listener(options.listen, options.port)]
+        if options.proxyport:
+            found.append(Listener(options.listen, options.proxyport, proxied=True))
         if options.socket and not self._worker:
             found.append(Listener(path=options.socket, mode=SOCKET_MODE))
         return found

@@ -7,7 +7,7 @@ from typing import Final
 
 from services.common.authentication import Authentication
 from services.common.bodyreader import BodyReader
-from services.common.listening import Listener
+from services.common.listening import Listener, mail_listeners
 from services.common.live import Live
 from services.common.login import Login
 from services.common.options import Configuration
@@ -46,10 +46,7 @@ class PopFrontEnd:
     def listeners(self) -> list[Listener]:
         """See `FrontEnd.listeners`."""
         options = self._configuration.value.pop
-        found = [Listener(options.listen, options.port)]
-        if options.enablesslport and self._configuration.value.tls.certfile:
-            found.append(Listener(options.listen, options.sslport, tls=True))
-        return found
+        return mail_listeners(options, tls=bool(self._configuration.value.tls.certfile))
 
     async def close(self) -> None:
         """See `FrontEnd.close`."""

@@ -98,10 +98,10 @@ def _read_text(data: bytes) -> Forwarded:
     if any(int(port) > 65_535 or (port != "0" and port.startswith("0")) for port in ports):
         raise HeaderError("a port is none")
     try:
-        addresses = [str(_FAMILIES[family](text)) for text in (client, server)]
+        client, server = (_text(str(_FAMILIES[family](text))) for text in (client, server))
     except ValueError:
         raise HeaderError("an address is none") from None
-    return Forwarded(*map(_text, addresses))
+    return Forwarded(client, server)
 
 
 def _read_binary(data: bytes) -> Forwarded:
@@ -117,9 +117,9 @@ def _read_binary(data: bytes) -> Forwarded:
     if command == _LOCAL or size not in (4, 16):
         # The balancer itself, or somebody on a socket of its machine: the connection's own address counts.
         return Forwarded("")
-    addresses = [_text(_address(data[start : start + size])) for start in (FIXED, FIXED + size)]
+    client, server = (_text(_address(data[start : start + size])) for start in (FIXED, FIXED + size))
     tls, cipher = _tls(data, facts)
-    return Forwarded(*addresses, tls=tls, cipherbits=cipher_bits(cipher) if tls else 0)
+    return Forwarded(client, server, tls=tls, cipherbits=cipher_bits(cipher) if tls else 0)
 
 
 def _addresses_length(size: int) -> int:
