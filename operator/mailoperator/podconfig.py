@@ -37,8 +37,11 @@ def shared_groups() -> list[str]:
 def front_end_values(front_end: FrontEnd) -> Values:
     """Everything in the configuration of a front end's pods: group -> option -> value."""
     service = front_end.service
+    inside = CONTAINER_PORTS[front_end.name]
     own = {**front_end.pod_options, "listen": EVERYWHERE, **_admin(front_end.name)}
-    own.update(CONTAINER_PORTS[front_end.name])
+    own.update(
+        {name: port if front_end.opens(name) or not name.startswith("proxy") else 0 for name, port in inside.items()}
+    )
     if "enablesslport" in own:
         own["enablesslport"] = front_end.tls_port
     others = {name: {"enable": False} for name in front_ends() if name != front_end.name}

@@ -19,7 +19,13 @@ OBJECT: Final[list[Rule]] = [
     _rule("self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')", "the name must be a DNS label"),
 ]
 
-SPEC: Final[list[Rule]] = []
+SPEC: Final[list[Rule]] = [
+    _rule(
+        "size(self.access.trustedproxies) > 0 || [self.pop.proxyport, self.pop.proxysslport, self.imap.proxyport, "
+        "self.imap.proxysslport, self.lmtp.proxyport].all(port, port == 0)",
+        "a proxyport wants access.trustedproxies: the networks of the balancers that are believed",
+    )
+]
 
 FRONT_END: Final[list[Rule]] = [
     _rule(

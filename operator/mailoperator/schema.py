@@ -24,7 +24,7 @@ PRINTABLE: Final = r"^[^\x00-\x1f\x7f]*$"
 RESERVED: Final = frozenset({"listen", "adminlisten", "adminport", "socket", "target", "bodyaccess"})
 """Names, in whatever group, that the operator sets for the pods."""
 RESERVED_ROWS: Final = frozenset({"store.port"})
-SERVICE_PORTS: Final = ("port", "sslport")
+SERVICE_PORTS: Final = ("port", "sslport", "proxyport", "proxysslport")
 """Options of a front end that are ports of its Service; containers listen on high ports of their own."""
 WITHOUT_DEFAULT: Final = frozenset({"numprocesses"})
 """Options whose default the API server must not fill in: whether they were given means something."""
@@ -74,7 +74,7 @@ def _description(row: Row) -> str:
     legacy = f" Messaging Server: {row.legacy}." if row.legacy else ""
     effect = "Running pods take a change." if row.option.live else "A change replaces the pods."
     if row.name.partition(".")[2] in SERVICE_PORTS:
-        effect = "A port of the Service: a change touches no pod."
+        effect = "A port of the Service: another number touches no pod."
     return f"{row.option.doc} Allowed: {row.allowed}. {effect}{legacy}"
 
 

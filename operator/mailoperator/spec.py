@@ -18,11 +18,13 @@ MANAGER: Final = "mailkeep-operator"
 STORE: Final = "store"
 
 CONTAINER_PORTS: Final[Mapping[str, Mapping[str, int]]] = {
-    "pop": {"port": 1110, "sslport": 1995},
-    "imap": {"port": 1143, "sslport": 1993},
-    "lmtp": {"port": 1024},
+    "pop": {"port": 1110, "sslport": 1995, "proxyport": 2110, "proxysslport": 2995},
+    "imap": {"port": 1143, "sslport": 1993, "proxyport": 2143, "proxysslport": 2993},
+    "lmtp": {"port": 1024, "proxyport": 2024},
 }
 """Where containers listen: high ports, so that they need no privilege and a Service's port touches no pod."""
+PORT_NAMES: Final = {"port": "{}", "sslport": "{}s", "proxyport": "{}-proxy", "proxysslport": "{}s-proxy"}
+"""Names of the ports of a Service, by the option and the front end."""
 ADMIN_PORTS: Final[Mapping[str, int]] = {"pop": 9110, "imap": 9143, "lmtp": 9024, STORE: 9643}
 STORE_PORT: Final = 7643
 
@@ -128,15 +130,27 @@ class FrontEnd:
     @property
     def ports(self) -> dict[str, tuple[int, int]]:
         """Name of each port that is open -> (port of the Service, port of the container)."""
-        names = {"port": self.name, "sslport": f"{self.name}s"}
-        listening = CONTAINER_PORTS[self.name]
-        opened = [name for name in SERVICE_PORTS if name in listening and (name == "port" or self.tls_port)]
-        return {names[name]: (self.options[name], listening[name]) for name in opened}
+        inside = CONTAINER_PORTS[self.name]
+        return {
+            PORT_NAMES[option].format(self.name): (self.options[option], inside[option])
+            for option in SERVICE_PORTS
+            if option in inside and self.opens(option)
+        }
+
+    def opens(self, option: str) -> bool:
+        """Whether the port of this option is open: one with TLS from the first byte wants a certificate."""
+        wanted = {"port": True, "sslport": bool(self.options.get("enablesslport"))}
+        needs_certificate = option.endswith("sslport")
+        return wanted.get(option, bool(self.options.get(option))) and (not needs_certificate or self._has_certificate)
+
+    @property
+    def _has_certificate(self) -> bool:
+        return self.service.spec["tls"].get("secretRef") is not None
 
     @property
     def tls_port(self) -> bool:
         """Whether there is a port with TLS from the first byte: it is asked for, and there is a certificate."""
-        return bool(self.options.get("enablesslport")) and self.service.spec["tls"].get("secretRef") is not None
+        return self.opens("sslport")
 
     @property
     def pod_options(self) -> dict[str, Any]:

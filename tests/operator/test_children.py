@@ -145,6 +145,20 @@ def test_a_services_ports_are_the_specs_and_the_containers_are_high() -> None:
     assert all(each["targetPort"] in listening for each in ports.values())
 
 
+def test_ports_for_balancers_are_there_where_they_are_asked_for() -> None:
+    access = {"trustedproxies": ["10.0.0.0/8"]}
+    made = built(service(imap={"proxyport": 10143, "proxysslport": 10993}, access=access, tls=TLS))
+    ports = {each["name"]: each["port"] for each in made["Service", "mail-imap"]["spec"]["ports"]}
+    assert ports == {"imap": 143, "imaps": 993, "imap-proxy": 10143, "imaps-proxy": 10993}
+    own = config("imap", imap={"proxyport": 10143}, access=access)
+    assert (own["imap"]["proxyport"], own["imap"]["proxysslport"]) == (2143, 0)
+    assert own["access"]["trustedproxies"] == ["10.0.0.0/8"]
+    assert template("imap", imap={"proxyport": 1}, access=access) == template(
+        "imap", imap={"proxyport": 2}, access=access
+    )
+    assert config("imap")["imap"]["proxyport"] == 0
+
+
 def test_without_a_certificate_there_is_no_tls_port() -> None:
     made = built(service())
     assert [each["name"] for each in made["Service", "mail-imap"]["spec"]["ports"]] == ["imap"]
