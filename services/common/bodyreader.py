@@ -13,7 +13,6 @@ import os
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final, Protocol
@@ -21,6 +20,7 @@ from typing import Final, Protocol
 from services.common.domain import AccountId, BodyRef
 from services.common.options import Configuration
 from services.common.segments import DIGEST_BEFORE, segment_path
+from services.common.workthreads import WorkThreads
 
 CACHE_BYTES: Final = 64 << 20
 CHUNK: Final = 512 << 10
@@ -182,7 +182,7 @@ class LocalBodyReader:
     def __init__(self, store_path: str, remote: GrpcBodyReader) -> None:
         self._remote = remote
         self._files = _Files(store_path)
-        self._threads = ThreadPoolExecutor(_THREADS, "bodies")
+        self._threads = WorkThreads("bodies", lambda: _THREADS)
         self._buffer = bytearray(DIGEST_BEFORE + AT_ONCE)
         self._view = memoryview(self._buffer)
 

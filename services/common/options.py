@@ -78,7 +78,11 @@ class ServiceOptions:
     listen: str = option("127.0.0.1", "Address that the service listens on.", syntax="address")
     adminlisten: str = admin_listen()
     maxthreads: int = option(
-        250, "Commands that run at once in one process; waiting clients hold none.", low=1, high=100_000, live=True
+        250,
+        "Commands, and threads for what blocks in them, that run at once in one process; waiting clients hold none.",
+        low=1,
+        high=100_000,
+        live=True,
     )
     maxsessionsperuser: int = option(
         50, "Sessions that one account may have at once in one process; 0 is no limit.", low=0, high=100_000, live=True

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from argon2 import PasswordHasher, extract_parameters
 from argon2.exceptions import Argon2Error, InvalidHashError
 
 from services.common.directory import DirectoryUnavailable
+from services.common.workthreads import WorkThreads
 
 # 19 MiB and two passes (OWASP's figures for Argon2id): some 20 ms and little enough memory to run several at once.
 TIME_COST: Final = 2
@@ -59,7 +59,8 @@ class PasswordChecker:
     """Checks passwords off the event loop. Argon2 lets other threads run meanwhile."""
 
     def __init__(self, threads: int | None = None, max_waiting: int = MAX_WAITING) -> None:
-        self._pool = ThreadPoolExecutor(threads or min(4, os.cpu_count() or 1), thread_name_prefix="password")
+        most = threads or min(4, os.cpu_count() or 1)
+        self._pool = WorkThreads("password", lambda: most)
         self._max_waiting = max_waiting
         self.waiting = 0
 

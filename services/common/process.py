@@ -38,6 +38,7 @@ from services.common.options import Configuration
 from services.common.parent import end_with_parent
 from services.common.prometheus import PrometheusObserver
 from services.common.reloading import Reloader
+from services.common.workthreads import COMPUTING, WorkThreads
 
 LAG_SECONDS: Final = 0.5
 HEAP_SECONDS: Final = 5.0
@@ -69,6 +70,8 @@ class Process:
         self.stopping = asyncio.Event()
         self.log = telemetry.session_logger(name)
         self.reloader = Reloader(environ, self.configuration, self.observer, self.log)
+        self.threads = WorkThreads("work", self._most_threads)
+        self.observer.watch("threads", "Threads that there are for calls that block.", lambda: len(self.threads))
         self._admin = AdminServer(self.health, self.observer.page)
         self._tasks: list[asyncio.Task[None]] = []
         self._watch_state()
@@ -79,6 +82,10 @@ class Process:
         """The service's own group of options, as it is now."""
         return getattr(self.configuration.value, self.name)
 
+    def _most_threads(self) -> int:
+        """For all that blocks or computes; the store has no bound of its own."""
+        return min(COMPUTING, int(getattr(self.options, "maxthreads", COMPUTING)))
+
     @property
     def drain_seconds(self) -> int:
         """The window from SIGTERM to the end."""
@@ -87,6 +94,7 @@ class Process:
     async def run(self, serve: Serve) -> None:
         """Everything around `serve`. Raises what it raises."""
         loop = asyncio.get_running_loop()
+        loop.set_default_executor(self.threads)
         await self._open_admin()
         body = loop.create_task(serve(self))
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
 
 import pytest
@@ -97,6 +98,20 @@ async def test_clients_that_wait_or_are_waited_for_hold_no_slot(
         async with imap(port, OTHER) as other:
             await other.done(b"STATUS INBOX (MESSAGES)")
         assert running.metric("imap", "mailkeep_commands_running") == 0
+
+
+def test_threads_are_made_on_demand_and_end(running: Processes) -> None:
+    """Of maxthreads=2; metrics pages are rendered in them."""
+
+    def made() -> float:
+        return running.metric("imap", "mailkeep_threads")
+
+    eventually(lambda: made() == 1, pause=1.5)
+    quiet = running.threads("imap")
+    with ThreadPoolExecutor(12) as crowd:
+        eventually(lambda: max(crowd.map(lambda _: made(), range(24))) == 2)
+        assert running.threads("imap") <= quiet + 1
+    eventually(lambda: made() == 1 and running.threads("imap") <= quiet, pause=1.5)
 
 
 async def test_one_maildrop_is_one_client_s(running: Processes) -> None:

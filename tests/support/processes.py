@@ -30,12 +30,12 @@ SECRETS: Final = (PASSWORD.encode(), _PLAIN, base64.b64encode(PASSWORD.encode())
 _START_SECONDS: Final = 60.0
 
 
-def eventually(check: Callable[[], object], seconds: float = 60.0) -> None:
-    """Wait until it holds."""
+def eventually(check: Callable[[], object], seconds: float = 60.0, pause: float = 0.02) -> None:
+    """Wait until it holds. `pause`: between looks, where looking itself makes work."""
     deadline = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 def write_users(data: Path) -> None:
@@ -132,6 +132,10 @@ class Processes:
         """Resident bytes."""
         pages = Path(f"/proc/{self._running[name].pid}/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGESIZE")
+
+    def threads(self, name: str) -> int:
+        """Threads as the kernel counts them."""
+        return len(list(Path(f"/proc/{self._running[name].pid}/task").iterdir()))
 
     def log(self, name: str) -> Path:
         """The file that a service's log goes to."""
