@@ -99,6 +99,7 @@ def test_a_shutdown_drops_what_waits_or_does_it(gate: threading.Event) -> None:
         gate.clear()
         pool = WorkThreads("ending", lambda: 1)
         running, waiting = pool.submit(gate.wait, 60), pool.submit(lambda: 5)
+        eventually(running.running)
         pool.shutdown(wait=False, cancel_futures=cancel)
         with pytest.raises(RuntimeError):
             pool.submit(lambda: 1)
@@ -111,7 +112,7 @@ def test_a_shutdown_drops_what_waits_or_does_it(gate: threading.Event) -> None:
 
 def test_a_cancelled_call_is_not_made(gate: threading.Event) -> None:
     pool = WorkThreads("cancelled", lambda: 1)
-    pool.submit(gate.wait, 60)
+    eventually(pool.submit(gate.wait, 60).running)
     calls: list[int] = []
     waiting = pool.submit(calls.append, 1)
     assert waiting.cancel()
