@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
+from typing import Final
 
 
 class Reason(Enum):
@@ -36,6 +37,19 @@ class Reason(Enum):
     RESOURCE_EXHAUSTED = "the store has more to do than it takes on"
     INTERNAL = "the store failed"
     LOGIN_NOT_FOUND = "the login is over"
+
+
+FAULTS: Final = frozenset({Reason.INTERNAL, Reason.INVALID_ARGUMENT, Reason.STORAGE_CORRUPT})
+"""Refusals of the store that are its faults, or a front end's."""
+OUTAGES: Final = frozenset(
+    {Reason.UNAVAILABLE, Reason.DEADLINE_EXCEEDED, Reason.RESOURCE_EXHAUSTED, Reason.STORAGE_FULL}
+)
+"""Refusals for now, of whatever is asked: nobody's fault here, and still no service."""
+
+
+def result_of(reason: Reason) -> str:
+    """What a command that was refused so is measured as: `no`, or `error` where it is not the client's doing."""
+    return "error" if reason in FAULTS or reason in OUTAGES else "no"
 
 
 class StoreError(Exception):

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from services.common.connection import Clock, Connection, Farewell
-from services.common.errors import Reason, StoreError
+from services.common.errors import FAULTS, Reason, StoreError, result_of
 from services.common.limits import without_slot
 from services.imap import replies
 from services.imap.commands import Append
@@ -51,8 +51,6 @@ _FAREWELLS: Final[dict[Farewell, tuple[bytes, bytes]]] = {
     Farewell.SHUTDOWN: (b"The service is going down", b"UNAVAILABLE"),
     Farewell.KICKED: (b"Ended by an administrator", b""),
 }
-_FAULTS: Final = frozenset({Reason.INTERNAL, Reason.INVALID_ARGUMENT, Reason.STORAGE_CORRUPT})
-"""Refusals of the store that are its faults, or ours."""
 
 
 class ImapConnection(Connection):
@@ -114,8 +112,8 @@ class ImapConnection(Connection):
             refusal = replies.tagged(session.tag, b"NO", error.text, error.code)
             return session.updates() + refusal + error.goodbye
         if isinstance(error, StoreError):
-            if error.reason in _FAULTS:
-                self.result = "error"
+            self.result = result_of(error.reason)
+            if error.reason in FAULTS:
                 self.log.error("store failed", command=self.command, reason=error.reason.name)
             return session.updates() + replies.refused(session.tag, error.reason)
         self.result = "error"

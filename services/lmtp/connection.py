@@ -64,7 +64,8 @@ class LmtpConnection(Connection):
     def _judge(self, reply: bytes) -> bytes:
         """Name the result, and let the clock run that fits what is waited for now."""
         if reply[:1] in (b"4", b"5"):
-            self.result = "no"
+            # 4.3.x is about the system (RFC 3463 section 3.4), everything else about the mail and who sends it.
+            self.result = "error" if reply[4:8] == b"4.3." else "no"
         receiving = self._session.machine.receiving
         if receiving:
             # It is measured when the message or chunk is complete.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from services.common.connection import Answer, Connection, Farewell
 from services.common.directory import DirectoryUnavailable
-from services.common.errors import StoreError
+from services.common.errors import StoreError, result_of
 from services.common.listening import Listener
 from services.common.streamserver import StreamServer
 from services.pop import authentication, replies
@@ -54,10 +54,11 @@ class PopConnection(Connection):
         if isinstance(error, RefusedError):
             return lines[error.text]
         if isinstance(error, StoreError):
+            self.result = result_of(error.reason)
             return lines[replies.REASONS[error.reason]]
+        self.result = "error"
         if isinstance(error, DirectoryUnavailable):
             return lines[Text.TEMPORARY]
-        self.result = "error"
         if not isinstance(error, ConnectionResetError):
             self.log.error("command failed", error=error, command=self.command)
         return lines[Text.TEMPORARY]

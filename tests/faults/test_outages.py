@@ -65,6 +65,10 @@ async def test_commands_say_so_and_sessions_stay(running: Processes) -> None:
         assert listed[-1].startswith(b"a NO [UNAVAILABLE]")
         assert delivered.startswith(b"451 4.3.0")
         assert left.startswith(b"-ERR [SYS/TEMP]")
+        for service, command in (("imap", "STATUS"), ("lmtp", "DATA"), ("pop", "PASS")):
+            labels = f'{{command="{command}",result="error",service="{service}"}}'
+            counted = await asyncio.to_thread(running.metric, service, f"mailkeep_command_seconds_count{labels}")
+            assert counted == 1, f"an outage is no refusal: {service}"
         assert (await mail.done(b"NOOP"))[-1].startswith(b"a OK")
         assert (await drop.reply(b"STAT")).startswith(b"+OK")
 

@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from services.common.domain import AccountId, Maildrop
-from services.common.errors import Reason, StoreError
+from services.common.errors import StoreError, result_of
 from services.common.store import Store
 from services.common.storeclient.maintenance import Compacted, Finding
 from services.store.changes import ChangeHub
@@ -64,7 +64,7 @@ class Desk:
     def observe(self, method: str, started: float, refused: StoreError | None = None) -> None:
         """A call that began at `started` (perf_counter) is over."""
         if self.observer is not None:
-            result = "ok" if refused is None else "error" if refused.reason is Reason.INTERNAL else "no"
+            result = "ok" if refused is None else result_of(refused.reason)
             self.observer.command("store", method, result, perf_counter() - started)
 
     async def until_over(self, listening: Coroutine[Any, Any, None], *others: asyncio.Task[None]) -> None:
