@@ -61,6 +61,7 @@ class Channel(Protocol):
         "_waiter",
         "address",
         "due",
+        "encrypted",
         "forwarded",
         "listener",
         "local",
@@ -80,7 +81,9 @@ class Channel(Protocol):
         self.forwarded: Forwarded | None = None
         """What a balancer or front end that is believed says of its client; None where none spoke."""
         self.tls = listener.tls
-        """Whether TLS protects the connection, here or up to the balancer."""
+        """Whether TLS protects what the client sends, wherever it ends."""
+        self.encrypted = listener.tls
+        """Whether TLS ends here."""
         self.received = 0
         self.sent = 0
         self.due = 0
@@ -104,7 +107,7 @@ class Channel(Protocol):
         if not self.tls:
             return Peer(self.address, server_address, local=self.local)
         told = self.forwarded
-        if told is not None and told.tls:
+        if told is not None and (told.tls or told.relayed):
             return Peer(
                 self.address, server_address, tls=True, cipherbits=told.cipherbits, local=self.local, proxied_tls=True
             )
@@ -126,8 +129,10 @@ class Channel(Protocol):
 
     @property
     def tls_available(self) -> bool:
-        """Whether STARTTLS can be offered: there is a certificate and TLS is not on yet."""
-        return not self.tls and self.server.tls is not None and self.server.tls.available
+        """Whether STARTTLS can be offered: there is a certificate, TLS is not on yet, and this is the client's end."""
+        if self.tls or self.encrypted or (self.forwarded is not None and self.forwarded.relayed):
+            return False
+        return self.server.tls is not None and self.server.tls.available
 
     @property
     def server_address(self) -> str:
@@ -201,7 +206,7 @@ class Channel(Protocol):
         if forwarded.address:
             self.address = forwarded.address
             self.local = self.local and is_local(forwarded.address)
-        self.tls = self.tls or forwarded.tls
+        self.tls = self.encrypted if forwarded.tls is None else forwarded.tls
 
     def pause_writing(self) -> None:
         """The write buffer is full (asyncio.Protocol)."""
@@ -291,7 +296,7 @@ class Channel(Protocol):
             self.connection_lost(None)
             return
         transport.set_write_buffer_limits(high=WRITE_BUFFER)
-        self._transport, self.tls, self._reading = transport, True, True
+        self._transport, self.tls, self.encrypted, self._reading = transport, True, True, True
         self._state &= ~SHAKING
         then()
         early, self._early = self._early, None

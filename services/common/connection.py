@@ -26,12 +26,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 from services.common.access.patterns import Host
 from services.common.channel import CLOSING, LOST, RESTING, RUNNING, SHAKING, UNREAD, Channel
-from services.common.limits import in_slot
-from services.common.peer import Forwarded, Peer, text_address
+from services.common.limits import in_slot, without_slot
+from services.common.peer import Forwarded, Peer
 from services.common.telemetry import SESSION, SessionLog
 
 if TYPE_CHECKING:
-    from services.common.door import TurnedAway
     from services.common.listening import Listener
     from services.common.streamserver import StreamServer
 
@@ -80,6 +79,7 @@ class Connection(Channel):
     __slots__ = (
         "_clock",
         "_goodbye",
+        "_origin",
         "_want_close",
         "_want_tls",
         "_welcomed",
@@ -143,6 +143,8 @@ class Connection(Channel):
         self.result = "ok"
         self._clock = self.first_clock
         self._goodbye: Farewell | None = None
+        self._origin = ""
+        """The address of who speaks the protocol with us; "" where a balancer did not say it."""
         self._want_close = False
         self._want_tls = False
         self._welcomed = False
@@ -181,18 +183,27 @@ class Connection(Channel):
 
     @property
     def trusted(self) -> bool:
-        """Whether the other end may say for whom it speaks, by `forward`."""
-        return self.server.door.trusts(text_address(self._transport.get_extra_info("peername")))
+        """Whether the other end may say for whom it speaks, by `forward`.
 
-    async def forward(self, forwarded: Forwarded) -> TurnedAway | None:
+        A client behind a balancer is not trusted because the balancer is; a front end behind one may be.
+        """
+        return bool(self._origin) and self.server.door.trusts(self._origin)
+
+    async def forward(self, forwarded: Forwarded) -> bytes:
         """A trusted front end says who the client is: filters and limits judge that one.
 
-        Why the client must go, or None. What was said of the client before does not count any more.
+        The words for a client that must go, with which the connection closes; b"" where it may stay.
         """
         self._believe(forwarded)
+        self.log.info("named by a front end", front=self._origin, tls=self.tls)
         self.unjudged = False
         self.ends = None
-        return await self.server.rejudge(self)
+        async with without_slot():
+            turned_away = await self.server.rejudge(self)
+        if turned_away is None:
+            return b""
+        self.close()
+        return self.server.refusals[turned_away]
 
     def start_tls(self) -> None:
         """Begin the TLS handshake once the running command's answer is written; unread input is discarded."""
@@ -259,7 +270,9 @@ class Connection(Channel):
         """A client is there; on a TLS port its handshake is done."""
         self._take(transport)
         self._start_clock()
-        self.unjudged = self.forwarded is None and self.server.door.trusts(self.address)
+        if self.forwarded is None or self.forwarded.address:
+            self._origin = self.address
+        self.unjudged = self.trusted
         if self.server.needs_names(self):
             # What comes before the greeting is kept like what comes while a command runs.
             self._state |= RUNNING
@@ -312,7 +325,7 @@ class Connection(Channel):
         self._eof = True
         if not self._state & CLOSING:
             self._leave_if_possible()
-        return not self.tls and not self._state & (CLOSING | SHAKING)
+        return not self.encrypted and not self._state & (CLOSING | SHAKING)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""

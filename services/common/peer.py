@@ -34,14 +34,18 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Forwarded:
-    """A client as a trusted balancer or front end speaks of it. `address` is "" where it speaks for itself; `tls`: the
-    client's TLS ends there, with a cipher of so many bits (0: it does not tell).
+    """A client as a trusted balancer or front end speaks of it. `address` is "" where it speaks for itself.
+
+    `tls`: whether the client's TLS ends there, with a cipher of so many bits (0: it does not tell); None where it does
+    not say, so that the connection itself is what is known. `relayed`: the other end speaks the protocol itself, and so
+    whatever TLS the connection has is its own.
     """
 
     address: str
     server_address: str = ""
-    tls: bool = False
+    tls: bool | None = None
     cipherbits: int = 0
+    relayed: bool = False
 
 
 def text_address(name: object) -> str:

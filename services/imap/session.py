@@ -23,7 +23,7 @@ from services.imap.replies import tagged
 
 if TYPE_CHECKING:
     from services.common.options import ImapOptions
-    from services.common.peer import Peer
+    from services.common.peer import Forwarded, Peer
     from services.common.store import Store
     from services.imap.service import ImapService
     from services.imap.view import View
@@ -103,6 +103,13 @@ class Wire(Protocol):
     @property
     def peer(self) -> Peer:
         """The client's end of the connection as it is now."""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the other end may say for whom it speaks."""
+
+    async def forward(self, forwarded: Forwarded) -> bytes:
+        """It says so. The BYE for a client that must go; b"" where it may stay."""
 
     @property
     def tls_available(self) -> bool:

@@ -11,6 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from services.common.access.forwarding import XCLIENT, read_forwarded
+from services.common.peer import Forwarded
+
 AUTHORIZATION: Final = 1
 TRANSACTION: Final = 2
 EITHER: Final = AUTHORIZATION | TRANSACTION
@@ -81,13 +84,21 @@ class Lang:
 
 
 @dataclass(frozen=True, slots=True)
+class XClient:
+    """XCLIENT: who a front end speaks for."""
+
+    verb: str
+    client: Forwarded
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
     """A client's line in an authentication exchange, in base64 or `*`."""
 
     line: bytes = field(repr=False)
 
 
-Command = Bare | Listing | Single | Top | Secret | Auth | Lang
+Command = Bare | Listing | Single | Top | Secret | Auth | Lang | XClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +164,23 @@ def _lang(verb: str, argument: bytes) -> Lang:
     return Lang(verb, text.decode())
 
 
+def _xclient(verb: str, argument: bytes) -> XClient:
+    """`NAME=VALUE` with blanks between, as Postfix has it for SMTP and other POP3 servers took it over."""
+    said: dict[str, str] = {}
+    for word in argument.split(b" "):
+        name, equals, value = word.partition(b"=")
+        if word and not (name and equals):
+            raise CommandSyntaxError
+        said[name.decode("ascii", "replace").upper()] = value.decode("ascii", "replace")
+    try:
+        client = read_forwarded(XCLIENT, said)
+    except ValueError:
+        raise CommandSyntaxError from None
+    if client is None:
+        raise CommandSyntaxError
+    return XClient(verb, client)
+
+
 SYNTAX: Final[dict[bytes, Syntax]] = {
     row.verb.encode(): row
     for row in (
@@ -162,6 +190,7 @@ SYNTAX: Final[dict[bytes, Syntax]] = {
         Syntax("AUTH", _auth, AUTHORIZATION),
         Syntax("STLS", _bare, AUTHORIZATION),
         Syntax("UTF8", _bare, AUTHORIZATION),
+        Syntax("XCLIENT", _xclient, AUTHORIZATION),
         Syntax("STAT", _bare, TRANSACTION),
         Syntax("LIST", _listing, TRANSACTION),
         Syntax("RETR", _single, TRANSACTION),

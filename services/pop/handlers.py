@@ -11,7 +11,7 @@ from typing import Any, Final
 from services.common.connection import Answer
 from services.common.errors import StoreError
 from services.pop import authentication, replies, retrieval
-from services.pop.commands import Bare, Lang, Listing, Single
+from services.pop.commands import Bare, Lang, Listing, Single, XClient
 from services.pop.languages import LANGUAGES, LINES, Text, lookup
 from services.pop.session import Authorization, RefusedError, Session, Transaction
 
@@ -103,6 +103,17 @@ def stls(session: Session, state: Authorization, command: Bare) -> bytes:
     return session.lines[Text.BEGIN_TLS]
 
 
+def xclient(session: Session, state: Authorization, command: XClient) -> Answer:
+    """XCLIENT: a front end that is trusted says who its client is."""
+    if not session.link.trusted:
+        raise RefusedError(Text.NOT_TRUSTED)
+    return _forward(session, command)
+
+
+async def _forward(session: Session, command: XClient) -> bytes:
+    return await session.link.forward(command.client) or session.lines[Text.FORWARDED]
+
+
 def utf8(session: Session, state: Authorization, command: Bare) -> bytes:
     """UTF8 (RFC 6856 section 2.1)."""
     session.utf8 = True
@@ -153,6 +164,7 @@ COMMANDS: Final[dict[str, CommandSpec]] = {
     "AUTH": CommandSpec(authentication.auth, _sasl),
     "STLS": CommandSpec(stls, lambda session: "STLS" * session.link.tls_available),
     "UTF8": CommandSpec(utf8, lambda _: "UTF8 USER"),
+    "XCLIENT": CommandSpec(xclient, lambda session: "XCLIENT" * session.link.trusted),
     "LANG": CommandSpec(lang, lambda _: "LANG"),
     "STAT": CommandSpec(stat),
     "LIST": CommandSpec(list_),

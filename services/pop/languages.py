@@ -32,6 +32,7 @@ class Text(Enum):
     UTF8 = auto()
     LANGUAGES = auto()
     LANGUAGE = auto()
+    FORWARDED = auto()
     LOGIN_FAILED = auto()
     LOGIN_BARRED = auto()
     PASSWORD_IN_CLEAR = auto()
@@ -61,6 +62,7 @@ class Text(Enum):
     MAIL_ELSEWHERE = auto()
     TOO_MANY_SESSIONS = auto()
     ADDRESS_BARRED = auto()
+    NOT_TRUSTED = auto()
     SHUTTING_DOWN = auto()
 
 
@@ -118,6 +120,7 @@ TEXTS: Final[dict[Text, Row]] = {
     Text.LANGUAGE: _ok(
         "%s English from now on", "%s Ab jetzt Deutsch", "%s Désormais en français", "%s Desde ahora en español"
     ),
+    Text.FORWARDED: _ok("Client noted", "Client vermerkt", "Client noté", "Cliente anotado"),
     Text.LOGIN_FAILED: _error(
         "AUTH",
         "Wrong name or password",
@@ -274,6 +277,13 @@ TEXTS: Final[dict[Text, Row]] = {
         "Der Zugang von Ihrer Adresse ist nicht erlaubt",
         "L'accès depuis votre adresse n'est pas autorisé",
         "No se permite el acceso desde su dirección",
+    ),
+    Text.NOT_TRUSTED: _error(
+        "",
+        "Only for front ends that are trusted",
+        "Nur für Vorrechner, denen vertraut wird",
+        "Réservé aux serveurs frontaux de confiance",
+        "Solo para servidores frontales de confianza",
     ),
     Text.SHUTTING_DOWN: _error(
         "SYS/TEMP",

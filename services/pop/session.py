@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from services.common.domain import AccountId, BodyRef, Maildrop
-from services.common.peer import Peer
+from services.common.peer import Forwarded, Peer
 from services.common.sasl.exchange import Exchange
 from services.pop.languages import DEFAULT_LANGUAGE, LINES, Text
 from services.pop.machine import PopMachine
@@ -41,6 +41,13 @@ class Link(Protocol):
     @property
     def peer(self) -> Peer:
         """The client's end of the connection as it is now."""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the other end may say for whom it speaks."""
+
+    async def forward(self, forwarded: Forwarded) -> bytes:
+        """It says so. The last words for a client that must go; b"" where it may stay."""
 
     @property
     def tls_available(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from services.common.bodyreader import BodyReader
@@ -14,7 +14,7 @@ from services.common.domain import INBOX, AccountId, AppendItem, BodyRef, Column
 from services.common.listening import Listener
 from services.common.live import Live
 from services.common.login import Login
-from services.common.options import Configuration, DirectoryOptions, ImapOptions, SaslOptions, TlsOptions
+from services.common.options import AccessOptions, Configuration, DirectoryOptions, ImapOptions, SaslOptions, TlsOptions
 from services.common.store import ChangeFeed, Store
 from services.common.streamserver import StreamServer
 from services.common.telemetry import NO_OBSERVER
@@ -172,11 +172,17 @@ async def imap_service(
     imap: ImapOptions | None = None,
     certificate: Certificate | None = None,
     plaintext: bool = True,
+    trusted: Sequence[str] = (),
     people: Directory | None = None,
     tick: float = 0.02,
 ) -> AsyncIterator[RunningImap]:
     """A service for the time of a test."""
-    live = Live(configuration(imap or ImapOptions(), certificate, plaintext))
+    live = Live(
+        replace(
+            configuration(imap or ImapOptions(), certificate, plaintext),
+            access=AccessOptions(trustedproxies=tuple(trusted)),
+        )
+    )
     login = Login(
         people or People(dict.fromkeys((USER, OTHER), PASSWORD)), live.part(lambda value: value.directory), NO_OBSERVER
     )
@@ -184,7 +190,15 @@ async def imap_service(
     front = ImapFrontEnd(service)
     options: Live[Any] = live.part(lambda value: value.imap)
     tls = ServerTls(live.value.tls)
-    server = StreamServer("imap", front.connect, options, refusals=front.refusals, tls=tls, tick=tick)
+    server = StreamServer(
+        "imap",
+        front.connect,
+        options,
+        refusals=front.refusals,
+        tls=tls,
+        tick=tick,
+        access=live.part(lambda value: value.access),
+    )
     listeners = [Listener("127.0.0.1", 0)]
     if certificate is not None:
         listeners.append(Listener("127.0.0.1", 0, tls=True))

@@ -2,7 +2,8 @@
 
 Keys of the head beside `title` and `rfc`: `mail` (how many messages INBOX has), `tls` (`no`: there is no certificate),
 `plaintext` (`no`: not without TLS), `message` (`store.maxmessagesize`), `quota` (bytes that everybody may have),
-`access` (the access rules of the account), `option.NAME` (an option of the service).
+`access` (the access rules of the account), `trusted` (networks of front ends),
+`option.NAME` (an option of the service).
 
 Actions: `directory away|back`, `drain`, `damage UID` (of INBOX, whose bodies are the store's first), `steal UID`.
 """
@@ -61,6 +62,7 @@ async def play(transcript: Transcript, certificate: Certificate) -> None:
         imap=_options(settings),
         certificate=None if settings.get("tls") == "no" else certificate,
         plaintext=settings.get("plaintext") != "no",
+        trusted=settings.get("trusted", "").split(),
         people=people,
     ) as running:
         _resize(running, int(settings.get("message", "0")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import uuid4
 
@@ -15,7 +15,7 @@ from services.common.domain import INBOX, AccountId, AppendItem, Quota
 from services.common.listening import Listener
 from services.common.live import Live
 from services.common.login import Login
-from services.common.options import Configuration, DirectoryOptions, PopOptions, SaslOptions, TlsOptions
+from services.common.options import AccessOptions, Configuration, DirectoryOptions, PopOptions, SaslOptions, TlsOptions
 from services.common.store import Store
 from services.common.streamserver import StreamServer
 from services.common.telemetry import NO_OBSERVER
@@ -103,16 +103,30 @@ async def pop_service(
     pop: PopOptions | None = None,
     certificate: Certificate | None = None,
     plaintext: bool = True,
+    trusted: Sequence[str] = (),
     directory: Directory | None = None,
     tick: float = 0.02,
 ) -> AsyncIterator[PopService]:
     """A service for the time of a test."""
-    live = Live(configuration(pop or PopOptions(), certificate, plaintext))
+    live = Live(
+        replace(
+            configuration(pop or PopOptions(), certificate, plaintext),
+            access=AccessOptions(trustedproxies=tuple(trusted)),
+        )
+    )
     login = Login(directory or people(), live.part(lambda value: value.directory), NO_OBSERVER)
     front = PopFrontEnd(live, store, bodies, login)
     options: Live[Any] = live.part(lambda value: value.pop)
     tls = ServerTls(live.value.tls)
-    server = StreamServer("pop", front.connect, options, refusals=front.refusals, tls=tls, tick=tick)
+    server = StreamServer(
+        "pop",
+        front.connect,
+        options,
+        refusals=front.refusals,
+        tls=tls,
+        tick=tick,
+        access=live.part(lambda value: value.access),
+    )
     listeners = [Listener("127.0.0.1", 0)]
     if certificate is not None:
         listeners.append(Listener("127.0.0.1", 0, tls=True))

@@ -2,7 +2,7 @@
 
 mail: names of `tests.support.pop.MESSAGES` that lie in the maildrop; user: whose it is; port: tls for the TLS port;
 tls: no for a service without a certificate; plaintext: no where passwords need TLS; storewait: seconds;
-access: the access rules of the account; option.NAME: an option of the service.
+access: the access rules of the account; trusted: networks of front ends; option.NAME: an option of the service.
 
 Variables: user, password, their base64 forms user64, password64, plain64 (a PLAIN response), acting64 (one that wants
 to act for another), size1, size2, ... and octets, long. Actions: unlocked (wait until no session is left), store_stop,
@@ -72,6 +72,7 @@ async def play(transcript: Transcript, certificate: Certificate) -> None:
             pop=options_of(settings),
             certificate=offered,
             plaintext=settings.get("plaintext") != "no",
+            trusted=settings.get("trusted", "").split(),
             directory=people({user: (settings["access"],)} if "access" in settings else {}),
         ) as service:
             player = Player(_connector(service, certificate, settings), variables_of(user, bodies))

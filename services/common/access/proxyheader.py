@@ -151,10 +151,10 @@ def _facts(data: bytes, start: int) -> Iterator[tuple[int, tuple[int, int]]]:
         raise HeaderError("the addresses are cut short")
 
 
-def _tls(data: bytes, facts: dict[int, tuple[int, int]]) -> tuple[bool, str]:
-    """Whether the client speaks TLS with the balancer, and the cipher (section 2.2.6)."""
+def _tls(data: bytes, facts: dict[int, tuple[int, int]]) -> tuple[bool | None, str]:
+    """Whether the client speaks TLS with the balancer (None: not told), and the cipher (section 2.2.6)."""
     if _SSL not in facts:
-        return False, ""
+        return None, ""
     start, end = facts[_SSL]
     if end - start < 5:
         raise HeaderError("a fact is cut short")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from services import __version__
+from services.common.access.forwarding import ID, read_forwarded
+from services.common.peer import Forwarded
 from services.imap import replies
 from services.imap.commands import Capability, Id, Logout, Noop
 from services.imap.handlers.capability import capabilities
-from services.imap.session import Session
+from services.imap.session import Answer, Malformed, NotAuthenticated, Refused, Session
 
 IDENTITY: Final = (("name", "Mailkeep"), ("version", __version__))
 _CLIENT_FIELDS: Final = ("name", "version", "os")
@@ -32,8 +35,31 @@ def logout(session: Session, command: Logout) -> bytes:
     return replies.bye(b"Goodbye") + session.ok(b"LOGOUT completed")
 
 
-def identify(session: Session, command: Id) -> bytes:
-    """RFC 2971 section 3.1; nothing depends on what a client says of itself."""
-    said = dict(command.fields or ())
+def identify(session: Session, command: Id) -> Answer:
+    """RFC 2971 section 3.1. Nothing depends on what a client says of itself; a front end that is trusted may say before
+    the login who its client is.
+    """
+    said = {name: value for name, value in command.fields or () if value}
     session.client = " ".join([value for field in _CLIENT_FIELDS if (value := said.get(field))])[:_CLIENT_LENGTH]
+    if isinstance(session.state, NotAuthenticated) and session.wire.trusted:
+        return _forwarded(session, {name.upper(): value for name, value in said.items()})
+    return _identity(session)
+
+
+def _forwarded(session: Session, said: Mapping[str, str]) -> Answer:
+    try:
+        client = read_forwarded(ID, said)
+    except ValueError:
+        raise Malformed(b"The client's address is none") from None
+    return _identity(session) if client is None else _forward(session, client)
+
+
+async def _forward(session: Session, client: Forwarded) -> bytes:
+    goodbye = await session.wire.forward(client)
+    if goodbye:
+        raise Refused(b"The client may not connect", b"", goodbye)
+    return _identity(session)
+
+
+def _identity(session: Session) -> bytes:
     return replies.identity(IDENTITY) + session.ok(b"ID completed")

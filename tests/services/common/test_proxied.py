@@ -160,3 +160,17 @@ async def test_balancers_that_say_nothing_are_bounded(monkeypatch: pytest.Monkey
             if line:
                 break
         assert line == "hello"
+
+
+async def test_a_client_behind_a_balancer_is_not_trusted_because_the_balancer_is() -> None:
+    """And a front end behind one is trusted for its own address."""
+    access = Live(AccessOptions(trustedproxies=("127.0.0.0/8", "192.0.2.5")))
+    async with line_server(PROXIED, Listener("127.0.0.1"), access=access) as running:
+        for number, header, trusted in (
+            (0, text(), False),
+            (0, b"PROXY UNKNOWN\r\n", False),
+            (0, text("192.0.2.5"), True),
+            (1, b"", True),
+        ):
+            assert (await said(running, header, number))[1] == "hello"
+            assert running.shared.connections[-1].trusted is trusted, header

@@ -81,7 +81,7 @@ GOOD = [
     (binary(tls(b"ECDHE-RSA-AES128-GCM-SHA256")), Forwarded(CLIENT, SERVER, tls=True, cipherbits=128)),
     (binary(tls(b"TLS_AES_256_GCM_SHA384")), Forwarded(CLIENT, SERVER, tls=True, cipherbits=256)),
     (binary(tls()), Forwarded(CLIENT, SERVER, tls=True)),
-    (binary(tls(b"TLS_AES_256_GCM_SHA384", client=0)), PLAIN),
+    (binary(tls(b"TLS_AES_256_GCM_SHA384", client=0)), Forwarded(CLIENT, SERVER, tls=False)),
     (summed(), PLAIN),
     (summed(tls(b"DES-CBC3-SHA")), Forwarded(CLIENT, SERVER, tls=True, cipherbits=112)),
 ]
