@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 METADATA_KEY: Final = "option"
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+LOG_SYNONYMS: Final = (("information", "info"), ("notice", "info"), ("critical", "error"))
+"""Messaging Server's other levels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class Option:
     high: int | None = None
     floor: bool = False
     choices: tuple[str, ...] = ()
+    synonyms: tuple[tuple[str, str], ...] = ()
     unit: str = ""
     live: bool = False
     path: bool = False
@@ -97,6 +101,10 @@ class ServiceOptions:
     drainseconds: int = option(
         30, "Seconds from SIGTERM until the last session is closed.", low=0, high=3600, unit="s", live=True
     )
+    loglevel: str = option(
+        "default", "Least important level that this service writes; default: log.level.",
+        choices=("default", *LOG_LEVELS), synonyms=LOG_SYNONYMS, live=True, legacy="logfile.*.loglevel",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,7 +350,7 @@ class LogOptions:
     """What the services write to standard error."""
 
     level: str = option(
-        "info", "Least important level that is written.", choices=("debug", "info", "warning", "error"), live=True
+        "info", "Least important level that is written.", choices=LOG_LEVELS, synonyms=LOG_SYNONYMS, live=True
     )
     format: str = option("text", "text (key=value) or json.", choices=("text", "json"))
 

@@ -40,6 +40,8 @@ from services.common.prometheus import PrometheusObserver
 from services.common.reloading import Reloader
 from services.common.workthreads import COMPUTING, WorkThreads
 
+DEFAULT_LEVEL: Final = "default"
+"""A service's level of logging that is everybody's."""
 LAG_SECONDS: Final = 0.5
 HEAP_SECONDS: Final = 5.0
 """How often idle memory is looked for."""
@@ -75,12 +77,17 @@ class Process:
         self._admin = AdminServer(self.health, self.observer.page)
         self._tasks: list[asyncio.Task[None]] = []
         self._watch_state()
-        self.configuration.subscribe(lambda value: telemetry.set_level(value.log.level))
+        self._set_level(configuration)
+        self.configuration.subscribe(self._set_level)
 
     @property
     def options(self) -> Any:
         """The service's own group of options, as it is now."""
         return getattr(self.configuration.value, self.name)
+
+    def _set_level(self, configuration: Configuration) -> None:
+        own = getattr(getattr(configuration, self.name), "loglevel", DEFAULT_LEVEL)
+        telemetry.set_level(configuration.log.level if own == DEFAULT_LEVEL else own)
 
     def _most_threads(self) -> int:
         """For all that blocks or computes; the store has no bound of its own."""

@@ -51,9 +51,9 @@ class Row:
     @property
     def legacy(self) -> str:
         """The name that configutil has for it, "" for none."""
-        if self.option.legacy or self.group not in LEGACY_GROUPS:
-            return self.option.legacy
-        return f"service.{self.name}"
+        if self.group in LEGACY_GROUPS:
+            return self.option.legacy.replace("*", self.group) or f"service.{self.name}"
+        return "" if "*" in self.option.legacy else self.option.legacy
 
     @property
     def allowed(self) -> str:
@@ -89,7 +89,8 @@ def _allowed_number(option: Option) -> str:
 
 def _allowed_text(option: Option) -> str:
     if option.choices:
-        return " or ".join(option.choices)
+        further = f" (also {', '.join(word for word, _ in option.synonyms)})" if option.synonyms else ""
+        return " or ".join(option.choices) + further
     if option.syntax:
         return SYNTAXES[option.syntax][0]
     return "a path" if option.path else f"text of at most {option.high or MAX_TEXT} characters"
@@ -143,6 +144,8 @@ def _text(option: Option, value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise ValueError
     text = str(value)
+    if option.synonyms:
+        text = dict(option.synonyms).get(text.lower(), text.lower())
     # A line break in a banner would be a line of its own to the client.
     if not text.isprintable() or len(text) > (option.high or MAX_TEXT) or len(text) < (option.low or 0):
         raise ValueError

@@ -47,7 +47,7 @@ def as_before(running: Processes, data: Path) -> Iterator[None]:
         eventually(lambda name=name: running.metric(name, RELOADED % "ok") > before[name])  # type: ignore[misc]
 
 
-def configure(folder: Path, **groups: dict[str, Any]) -> None:
+def configure(folder: Path, **groups: Any) -> None:
     """Replace the configuration file, as an editor or a ConfigMap does."""
     new = folder / "new.yaml"
     new.write_text(yaml.safe_dump({"tls": {"certfile": "cert.pem", "keyfile": "key.pem"}, **groups}))
@@ -91,19 +91,31 @@ async def test_a_changed_file_is_taken_up_and_nobody_is_dropped(running: Process
         assert (await agent.reply(b"NOOP")).startswith(b"250")
 
 
-async def test_the_log_level_changes_what_is_written(running: Processes, data: Path) -> None:
-    configure(data, log={"level": "error"})
+@pytest.mark.parametrize(
+    "groups",
+    [{"log": {"level": "error"}}, {"logfile.imap.loglevel": "Critical"}],
+    ids=["of all", "of one service"],
+)
+async def test_the_log_level_changes_what_is_written(running: Processes, data: Path, groups: dict[str, Any]) -> None:
+    before = running.metric("imap", RELOADED % "ok")
+    configure(data, **groups)
     running.send("imap", signal.SIGHUP)
-    await until(lambda: "log.level" in last(running, "imap", "configuration read").get("changed", ""))
+    await until(lambda: running.metric("imap", RELOADED % "ok") > before)
     await until(lambda: running.metric("imap", "mailkeep_config_last_reload_successful") == 1)
     # What was under way when the level changed may still be written.
     for _ in range(20):
-        before = len(running.events("imap"))
+        written = len(running.events("imap"))
         async with imap(running.services.imap):
             pass
-        if len(running.events("imap")) == before:
-            return
-    raise AssertionError(running.events("imap")[before:])
+        if len(running.events("imap")) == written:
+            break
+    else:
+        raise AssertionError(running.events("imap")[written:])
+    if "log" not in groups:
+        told = len(running.events("pop"))
+        async with pop(running.services.pop):
+            pass
+        await until(lambda: len(running.events("pop")) > told)
 
 
 def fingerprint(der: bytes | None) -> str:

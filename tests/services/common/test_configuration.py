@@ -246,3 +246,17 @@ def test_a_filter_that_cannot_be_used_is_refused_with_its_place(tmp_path: Path, 
     found = errors(tmp_path, f"imap: {{domainallowed: ['{text}'], domainnotallowed: ['nntp: ALL']}}")
     assert why in found["imap.domainallowed"]
     assert "a service is one of" in found["imap.domainnotallowed"]
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("Information", "info"), ("NOTICE", "info"), ("critical", "error"), ("Debug", "debug"), ("default", "default")],
+)
+def test_levels_of_logging_have_messaging_server_s_words_too(written: str, read: str) -> None:
+    known = load(environ={}, text=f"logfile.imap.loglevel: {written}\n")
+    assert (known.imap.loglevel, known.pop.loglevel) == (read, "default")
+
+
+def test_a_level_that_nobody_has_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="also information, notice, critical"):
+        load(environ={}, text="log.level: nolog\n")
