@@ -142,3 +142,37 @@ async def test_many_at_once(store: Store, account: Account, uids: range) -> None
     result = await store.modify_flags(account.account_id, archive.mailbox_id, uids, FlagChange(ADD, SEEN))
     assert list(result.rows.uids) == list(uids)
     assert result.status.unseen == 400 - len(uids)
+
+
+async def test_a_store_after_anything_else_gives_the_mailbox_as_it_is(
+    store: Store, account: Account, inbox: MailboxStatus
+) -> None:
+    """An engine may keep what it knows of a mailbox from one STORE to the next."""
+    where, flagged = (account.account_id, inbox.mailbox_id), FlagChange(ADD, FLAGGED)
+    await store.modify_flags(*where, [1], flagged)
+    await store.append(account.account_id, inbox.name, [AppendItem(mail(), 0)], FREE, request_id=request())
+    assert (await store.modify_flags(*where, [2], flagged)).status.messages == 6
+    await store.subscribe(account.account_id, inbox.name, not inbox.subscribed)
+    assert (await store.modify_flags(*where, [2], flagged)).status.subscribed is not inbox.subscribed
+    await store.modify_flags(*where, [3], FlagChange(ADD, DELETED))
+    await store.expunge(*where)
+    after = await store.modify_flags(*where, [4], FlagChange(ADD, SEEN))
+    assert after.status == await store.get_mailbox(account.account_id, inbox.name)
+
+
+async def test_a_store_that_was_refused_leaves_no_trace(store: Store, account: Account, inbox: MailboxStatus) -> None:
+    where = (account.account_id, inbox.mailbox_id)
+    before = (await store.modify_flags(*where, [1], FlagChange(ADD, 0, ("first",)))).status
+    with pytest.raises(StoreError):
+        await store.modify_flags(*where, [1], FlagChange(ADD, 0, ("second", "not a keyword")))
+    result = await store.modify_flags(*where, [1], FlagChange(ADD, 0, ("first",)))
+    assert result.status == before
+
+
+async def test_a_mailbox_that_was_deleted_after_a_store(store: Store, account: Account) -> None:
+    made = await store.create_mailbox(account.account_id, "Short-lived")
+    await store.modify_flags(account.account_id, made.mailbox_id, [1], FlagChange(ADD, SEEN))
+    await store.delete_mailbox(account.account_id, made.name)
+    with pytest.raises(StoreError) as caught:
+        await store.modify_flags(account.account_id, made.mailbox_id, [1], FlagChange(ADD, SEEN))
+    assert caught.value.reason is Reason.MAILBOX_NOT_FOUND

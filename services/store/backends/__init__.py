@@ -8,9 +8,9 @@ A rule must therefore await nothing but its transaction.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 Value = int | str | bytes | None
 Row = tuple[Value, ...]
@@ -31,6 +31,16 @@ class Transaction(Protocol):
 
     async def execute_many(self, sql: str, rows: Sequence[Sequence[Value]]) -> None:
         """Run a statement for each row of parameters."""
+
+    def recall(self, key: Hashable) -> Any:
+        """What an earlier rule kept, where nothing was written since but by rules that keep what they change. None
+        otherwise: an engine may keep nothing.
+        """
+
+    def keep(self, key: Hashable, value: Any) -> None:
+        """Keep what a rule knows for the rules after it. A rule that writes calls `recall` before and this after all
+        its statements, and promises that whatever is kept is true then.
+        """
 
 
 Rule = Callable[[Transaction], Awaitable[T]]

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from typing import Final, TypeVar
+from collections.abc import Awaitable, Callable, Generator, Hashable, Sequence
+from typing import Any, Final, TypeVar
 
 import apsw
 
@@ -23,6 +23,8 @@ MEMORY: Final = ":memory:"
 BUSY_MILLISECONDS: Final = 10_000
 STATEMENTS: Final = 512
 """Prepared statements kept; the rules have fewer texts than that."""
+KEPT: Final = 1_000
+"""Values that rules keep."""
 JOURNAL_BYTES: Final = 64 << 20
 """A write-ahead log that grew beyond this is cut back once it starts over."""
 
@@ -60,12 +62,19 @@ class Statements(dict[str, str]):
 
 
 class SqliteTransaction:
-    """`Transaction` over one connection. Its coroutines never suspend."""
+    """`Transaction` over one connection. Its coroutines never suspend.
 
-    __slots__ = ("_connection", "_cursor", "_statements")
+    `writes`: it is the one connection through which the file changes, so that it knows when what is kept is no longer
+    true: then its count of changed rows is another one than when something was last kept.
+    """
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    __slots__ = ("_accounted", "_connection", "_cursor", "_kept", "_statements", "_writes")
+
+    def __init__(self, connection: apsw.Connection, *, writes: bool = False) -> None:
         self._connection = connection
+        self._writes = writes
+        self._kept: dict[Hashable, Any] = {}
+        self._accounted = 0
         # One cursor for all statements: the next one resets a query whose rows were not all taken.
         self._cursor = connection.cursor()
         self._statements = Statements()
@@ -88,6 +97,25 @@ class SqliteTransaction:
     async def execute_many(self, sql: str, rows: Sequence[Sequence[Value]]) -> None:
         """Run a statement for each row of parameters."""
         self._cursor.executemany(self._statements[sql], rows)
+
+    def recall(self, key: Hashable) -> Any:
+        """See `Transaction.recall`."""
+        if self._accounted != self._connection.total_changes():
+            self._kept.clear()
+        return self._kept.get(key)
+
+    def keep(self, key: Hashable, value: Any) -> None:
+        """See `Transaction.keep`."""
+        if not self._writes:
+            return
+        if len(self._kept) >= KEPT:
+            self._kept.clear()
+        self._kept[key] = value
+        self._accounted = self._connection.total_changes()
+
+    def forget(self) -> None:
+        """What is kept is no longer true: something was rolled back."""
+        self._kept.clear()
 
     def control(self, sql: str) -> None:
         """BEGIN, SAVEPOINT, COMMIT and their like."""

@@ -41,7 +41,7 @@ class GroupCommit:
         self, connection: apsw.Connection, inbox: Inbox[Job], outcomes: Outcomes, committed: Callable[[], None]
     ) -> None:
         self._connection = connection
-        self._transaction = SqliteTransaction(connection)
+        self._transaction = SqliteTransaction(connection, writes=True)
         self._inbox = inbox
         self._outcomes = outcomes
         self._committed = committed
@@ -64,6 +64,7 @@ class GroupCommit:
                 self._run_rules(waiting, done, self._attempt)
             except _HalfDoneError:
                 self._transaction.control("ROLLBACK")
+                self._transaction.forget()
                 self._transaction.control("BEGIN IMMEDIATE")
                 done.clear()
                 self._run_rules(waiting, done, self._attempt_with_savepoint)
@@ -96,6 +97,7 @@ class GroupCommit:
         self._run(job)
         if job.error is not None:
             self._transaction.control("ROLLBACK TO rule")
+            self._transaction.forget()
         self._transaction.control("RELEASE rule")
 
     def _run(self, job: Job) -> None:
@@ -126,6 +128,7 @@ class GroupCommit:
         """Roll everything back and give each job the reason, also those that had failed on their own: what they saw
         may have been the work of a rule that is now undone.
         """
+        self._transaction.forget()
         if self._transaction.open:
             try:
                 self._transaction.control("ROLLBACK")

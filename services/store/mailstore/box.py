@@ -98,6 +98,17 @@ async def by_id(tx: Transaction, account_id: AccountId, mailbox_id: MailboxId) -
     return await _with_keywords(tx, account_id, await tx.fetch_row(BY_ID, account_id, mailbox_id))
 
 
+async def kept(tx: Transaction, account_id: AccountId, mailbox_id: MailboxId) -> Box:
+    """As `by_id`, without a statement where the rules before have left it (`keep`)."""
+    found: Box | None = tx.recall((account_id, mailbox_id))
+    return found or await by_id(tx, account_id, mailbox_id)
+
+
+def keep(tx: Transaction, account_id: AccountId, box: Box) -> None:
+    """Leave the mailbox to the rules after this one, which has changed nothing of another mailbox but messages."""
+    tx.keep((account_id, box.mailbox_id), box)
+
+
 async def by_name(tx: Transaction, account_id: AccountId, name: str) -> Box:
     """The mailbox with its keywords. Raises MAILBOX_NOT_FOUND."""
     return await _with_keywords(tx, account_id, await tx.fetch_row(BY_NAME, account_id, canonical(name)))

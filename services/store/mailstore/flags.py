@@ -8,9 +8,10 @@ from typing import Final
 from services.common.domain import SYSTEM_FLAGS, AccountId, FlagChange, FlagOperation, FlagResult, MailboxId
 from services.common.errors import Reason, StoreError
 from services.store.backends import Transaction
+from services.store.changes import Change
 from services.store.mailstore import account, box, uidranges
 from services.store.mailstore.box import Box, Counters
-from services.store.mailstore.outcome import Outcome, change, rows_of
+from services.store.mailstore.outcome import Outcome, rows_of
 
 SYSTEM_MASK: Final = sum(SYSTEM_FLAGS)
 
@@ -33,7 +34,7 @@ async def modify(
     unchanged_since: int | None,
 ) -> Outcome[FlagResult]:
     """`Store.modify_flags`. Messages that have the flags already keep their modification sequence."""
-    found = await box.by_id(tx, account_id, mailbox_id)
+    found = await box.kept(tx, account_id, mailbox_id)
     rows = await uidranges.select(tx, _SELECT, (account_id, mailbox_id), uids)
     above = [row[0] for row in rows if unchanged_since is not None and row[2] > unchanged_since]
     if above:
@@ -41,15 +42,16 @@ async def modify(
     previous = found.modseq
     mask = await _mask(tx, account_id, found, wanted, bool(rows))
     combine = _COMBINE[wanted.operation]
-    new = [(uid, combine(flags, mask)) for uid, flags, _ in rows]
-    changed = [(uid, flags) for (uid, flags), row in zip(new, rows, strict=True) if flags != row[1]]
+    new = [(uid, combine(flags, mask), modseq) for uid, flags, modseq in rows]
+    changed = [(uid, flags) for (uid, flags, _), row in zip(new, rows, strict=True) if flags != row[1]]
     if changed:
         await _write(tx, account_id, found, {row[0]: row[1] for row in rows}, changed)
-    told = {uid for uid, _ in changed}
-    result = rows_of((uid, flags, found.modseq if uid in told else modseq)
-                     for (uid, flags), (_, _, modseq) in zip(new, rows, strict=True))  # fmt: skip
-    changes = [change(account_id, found, previous, changed=changed)] if changed else []
-    return Outcome(FlagResult(found.status(), previous, result, uidranges.packed(above)), changes)
+        told = {uid for uid, _ in changed}
+        new = [(uid, flags, found.modseq if uid in told else modseq) for uid, flags, modseq in new]
+    box.keep(tx, account_id, found)
+    status = found.status()  # made now: the next rule goes on with `found`
+    changes = [Change(account_id, mailbox_id, status.modseq, previous, lambda: status, changed)] if changed else []
+    return Outcome(FlagResult(status, previous, rows_of(new), uidranges.packed(above)), changes)
 
 
 async def _mask(tx: Transaction, account_id: AccountId, found: Box, wanted: FlagChange, used: bool) -> int:
@@ -69,5 +71,9 @@ async def _write(
     counters = Counters()
     for uid, flags in changed:
         counters.change(old[uid], flags)
-    await tx.execute_many(_UPDATE, [(account_id, found.mailbox_id, uid, flags, modseq) for uid, flags in changed])
+    if len(changed) == 1:
+        ((uid, flags),) = changed
+        await tx.execute(_UPDATE, account_id, found.mailbox_id, uid, flags, modseq)
+    else:
+        await tx.execute_many(_UPDATE, [(account_id, found.mailbox_id, uid, flags, modseq) for uid, flags in changed])
     await box.count(tx, account_id, found, modseq, counters)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
+from functools import cache
 from operator import itemgetter
 from typing import Any, Final
 
@@ -48,6 +49,8 @@ async def select(tx: Transaction, sql: str, key: tuple[Value, ...], uids: Sequen
         return list(await tx.fetch(f"{sql} ORDER BY m.uid", *key))
     if isinstance(uids, range) and uids.step == 1:
         return await _select_ranges(tx, sql, key, [(max(uids.start, 1), min(uids.stop - 1, MAX_UID))])
+    if len(uids) == 1 and uids[0] <= MAX_UID:
+        return list(await tx.fetch(_single(sql, len(key)), *key, uids[0]))
     wanted = ordered(uids)
     cover = ranges(wanted, _GAP)
     if len(cover) <= _FEW:
@@ -58,6 +61,12 @@ async def select(tx: Transaction, sql: str, key: tuple[Value, ...], uids: Sequen
         return rows
     exact = set(wanted)
     return [row for row in rows if row[0] in exact]
+
+
+@cache
+def _single(sql: str, keys: int) -> str:
+    """The query for one message: by far the most frequent one."""
+    return f"{sql} AND m.uid = ${keys + 1}"
 
 
 async def _select_ranges(tx: Transaction, sql: str, key: tuple[Value, ...], cover: Sequence[Range]) -> list[Any]:

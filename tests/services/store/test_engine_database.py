@@ -120,6 +120,50 @@ async def test_a_rule_that_fails_before_it_writes_costs_no_second_run(database: 
     assert await database.read(keys) == {"one"}
 
 
+async def recalled(tx: Transaction) -> object:
+    """What was kept under "it"."""
+    found: object = tx.recall("it")
+    return found
+
+
+async def note(tx: Transaction, value: str) -> str:
+    """Write, and keep what was written."""
+    tx.recall("it")
+    await put(tx, value)
+    tx.keep("it", value)
+    return value
+
+
+async def test_what_a_rule_keeps_is_true_until_another_rule_writes(database: SqliteDatabase) -> None:
+    await database.write(lambda tx: note(tx, "one"))
+    assert await database.write(recalled) == "one"
+    await database.write(keys)  # has written nothing
+    assert await database.write(recalled) == "one"
+    await database.write(lambda tx: put(tx, "other"))
+    assert await database.write(recalled) is None
+
+
+async def test_what_is_kept_for_a_rule_is_of_its_own_group(database: SqliteDatabase) -> None:
+    results = await asyncio.gather(
+        database.write(lambda tx: note(tx, "one")), database.write(recalled),
+        database.write(lambda tx: put(tx, "other")), database.write(recalled),
+    )  # fmt: skip
+    assert [*results] == ["one", "one", "other", None]
+
+
+async def test_what_was_rolled_back_is_not_kept(database: SqliteDatabase) -> None:
+    async def bad(tx: Transaction) -> str:
+        await note(tx, "bad")
+        raise LookupError("no")
+
+    results = await asyncio.gather(
+        database.write(lambda tx: note(tx, "good")), database.write(bad), database.write(recalled),
+        return_exceptions=True,
+    )  # fmt: skip
+    assert results[2] is None
+    assert await database.write(recalled) is None
+
+
 async def test_a_rule_may_await_its_transaction_only(database: SqliteDatabase) -> None:
     async def sleepy(tx: Transaction) -> str:
         await put(tx, "sleepy")
