@@ -13,7 +13,7 @@ from typing import Any, Final, get_type_hints
 from services.common.access.realms import check_realm
 from services.common.access.service import check_filter
 from services.common.options import METADATA_KEY, Configuration, Option
-from services.common.sasl.mechanisms import MECHANISMS
+from services.common.sasl.mechanisms import NAMES
 from services.common.sizes import parse_size
 
 PREFIX: Final = "MAILKEEP_"
@@ -205,7 +205,7 @@ SYNTAXES: Final[dict[str, tuple[str, Callable[[str], bool]]]] = {
     "target": ("host:port or unix:PATH", _is_target),
     "filter": ("a filter such as `ALL: 192.0.2.0/24 EXCEPT 192.0.2.9`", check_filter),
     "realm": ("IP|MASK:NUMBER or NETWORK/LENGTH:NUMBER", check_realm),
-    "mechanism": (f"a mechanism of {' '.join(MECHANISMS)}", MECHANISMS.__contains__),
+    "mechanism": (f"mechanisms of {' '.join(NAMES)}", NAMES.__contains__),
     "separators": ("marks such as @+, with @ among them", lambda text: "@" in text and set(text) <= set(punctuation)),
     "domain": ("a domain", lambda text: text.isascii() is False or _HOST.fullmatch(text) is not None),
 }
