@@ -34,6 +34,7 @@ _ROWS: Final[dict[str, tuple[str, str]]] = {
     "access": ("accessing", "commands"),
     "config": ("configuring", "commands"),
     "configutil": ("configutil", "configutil"),
+    "migrate": ("migrating.commands", "commands"),
 }
 """A command, or a group of them: its module in `services.cli`, and its name there."""
 _COMPLETION: Final = "_MAILKEEP_COMPLETE"

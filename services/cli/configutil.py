@@ -11,7 +11,6 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
@@ -225,17 +224,23 @@ def _affected(row: Row) -> str:
     return services[0] if len(services) == 1 else "all services"
 
 
-def _read_batch(path: str) -> dict[str, str | None]:
-    """NAME=VALUE lines. Raises ConfigurationError for all that are none."""
+def read_text(path: str) -> str:
+    """A file that somebody named, or standard input for -; ends the command where it cannot be read."""
     try:
-        text = sys.stdin.read(MAX_BATCH_BYTES + 1) if path == "-" else Path(path).read_text("utf-8")
+        with open(sys.stdin.fileno() if path == "-" else path, "rb", closefd=path != "-") as file:
+            text = file.read(MAX_BATCH_BYTES + 1).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         fail(f"{path}: {getattr(error, 'strerror', None) or 'not UTF-8'}")
     if len(text) > MAX_BATCH_BYTES:
         fail(f"{path}: more than {MAX_BATCH_BYTES} bytes")
+    return text
+
+
+def _read_batch(path: str) -> dict[str, str | None]:
+    """NAME=VALUE lines. Raises ConfigurationError for all that are none."""
     wanted: dict[str, str | None] = {}
     problems: list[Problem] = []
-    for line in parse_lines(text):
+    for line in parse_lines(read_text(path)):
         row = find_row(line.name)
         source = f"{path} line {line.number}"
         if not line.name:

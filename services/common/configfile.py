@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -50,14 +51,14 @@ class ConfigurationFile:
         """What the file says now, with the environment's overrides."""
         return self._read(self._text())
 
-    def change(self, wanted: Mapping[str, str | None]) -> Edit:
-        """Set options (by their own names) to what somebody typed; None takes one out.
+    def change(self, wanted: Mapping[str, str | None], *, write: bool = True) -> Edit:
+        """Set options (by their own names) to what somebody typed; None takes one out. Without `write` only try it.
 
         All or nothing, under the lock; the whole file has to be good afterwards. Raises OSError where it cannot be
         written.
         """
         values = _values(wanted)
-        with locked(self.path):
+        with locked(self.path) if write else nullcontext():
             before = self._text()
             try:
                 after = edited(before, values)
@@ -66,7 +67,7 @@ class ConfigurationFile:
             new = self._read(after)
             changes = self._difference(before, new)
             self._check_outcome(wanted, after, changes)
-            if after != before:
+            if write and after != before:
                 replace_file(self.path, after.encode())
         return Edit(changes, tuple(name for name in wanted if configurations.variable(name) in self._environ))
 

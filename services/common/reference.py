@@ -53,11 +53,12 @@ def _line(row: Row) -> str:
     name = f"`{row.name}`"
     if row.legacy and row.legacy != f"service.{row.name}":
         name += f" (`{row.legacy}`)"
-    cells = (name, _default(row), row.allowed, "yes" if row.option.live else "", row.option.doc)
+    cells = (name, default_text(row), row.allowed, "yes" if row.option.live else "", row.option.doc)
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-def _default(row: Row) -> str:
+def default_text(row: Row) -> str:
+    """The default as the pages show it."""
     if row.type is bool:
         return "yes" if row.default else "no"
     text = ", ".join(row.default) if isinstance(row.default, tuple) else str(row.default)

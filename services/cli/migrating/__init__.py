@@ -1,0 +1,1 @@
+"""Coming to Mailkeep from elsewhere: a configuration of Messaging Server, and mailboxes of any IMAP server."""
