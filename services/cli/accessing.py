@@ -109,7 +109,7 @@ async def _named(visit: Visit, names: HostNames) -> Visit:
 async def _entry(known: Configuration, user: str) -> Entry | None:
     """The account that logs in by this name; None where there is none."""
     try:
-        directory = open_directory(Live(known.directory))
+        directory = open_directory(Live(known))
     except ConfigurationError as error:
         fail(str(error), EXIT_CONFIGURATION)
     try:

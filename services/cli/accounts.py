@@ -1,4 +1,4 @@
-"""`mailkeep account`: the users file, and what the store holds of each account."""
+"""`mailkeep account`: the directory, and what the store holds of each account."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from services.cli.connecting import configuration, exit_code, explain, store, with_store
 from services.cli.output import EXIT_USAGE, JsonOption, counted, fail, note, say, show, show_facts, size
-from services.cli.people import AccountName, end_sessions, entries, find, users_file
+from services.cli.people import AccountName, end_sessions, entries, find, in_ldap, users_file
 from services.common.directory import Entry, Status
 from services.common.directory.usersfile import UsersFileError
 from services.common.domain import Account, Quota
@@ -20,12 +20,9 @@ from services.common.sizes import format_size, parse_size
 if TYPE_CHECKING:
     from services.common.storeclient import StoreClient
 
-commands = typer.Typer(no_args_is_help=True, help="Accounts of the users file, and their mail.")
+commands = typer.Typer(no_args_is_help=True, help="Accounts of the directory, and their mail.")
 
 FromInput = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input, one line.")]
-ScramOption = Annotated[
-    bool, typer.Option("--scram", help="Keep a SCRAM secret of it as well; sasl.scram says so for every account.")
-]
 NO_LIMIT = "none"
 COLUMNS = ("account", "status", "messages", "used", "quota", "message_quota", "aliases")
 
@@ -39,12 +36,6 @@ def _password(from_input: bool) -> str:
     if not password:
         fail("the password is empty", EXIT_USAGE)
     return password
-
-
-def _keeps_scram() -> bool:
-    """Whether the services offer SCRAM, so that it has to work with every new password."""
-    options = configuration().sasl
-    return options.scram or any(name.startswith("SCRAM-") for name in options.mech_list)
 
 
 def _bytes(text: str) -> str:
@@ -80,37 +71,28 @@ def add(
     message_quota: CountOption = None,
     alias: Annotated[list[str], typer.Option(help="Further address; repeatable.", metavar="ADDRESS")] = [],  # noqa: B006
     password_stdin: FromInput = False,
-    scram: ScramOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Add an account. Its mailboxes are made when it is first used."""
+    file = users_file()
     if name in entries():
         fail(f"{name}: there is such an account already")
     password = _password(password_stdin)
     limits = Quota(*_limits(quota, message_quota).values())
     try:
-        users_file().add(
-            name,
-            password,
-            scram=scram or _keeps_scram(),
-            quota=limits.max_bytes,
-            messagequota=limits.max_messages,
-            aliases=tuple(alias),
-        )
+        file.add(name, password, quota=limits.max_bytes, messagequota=limits.max_messages, aliases=tuple(alias))
     except UsersFileError as error:
         fail(str(error))
     say(as_json, f"{name} added", account=name)
 
 
 @commands.command()
-def passwd(
-    name: AccountName, password_stdin: FromInput = False, scram: ScramOption = False, as_json: JsonOption = False
-) -> None:
-    """Set a new password; the services take it up within a second. Secrets that were kept of the old one go with it."""
+def passwd(name: AccountName, password_stdin: FromInput = False, as_json: JsonOption = False) -> None:
+    """Set a new password; the services take it up within a second."""
     account = _known(name)
     password = _password(password_stdin)
     try:
-        users_file().set_password(account, password, scram=scram or _keeps_scram())
+        users_file().set_password(account, password)
     except UsersFileError as error:
         fail(str(error))
     say(as_json, f"password of {account} changed", account=account)
@@ -167,6 +149,7 @@ def enable(name: AccountName, as_json: JsonOption = False) -> None:
 
 def _known(name: str) -> str:
     """The account of the users file that a name stands for; ends the command where there is none."""
+    users_file()
     account, entry = find(name)
     if entry is None:
         fail(f"{name}: no such account")
@@ -201,8 +184,8 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove an account and its mail, for good. Its sessions are ended."""
-    if name not in entries() and keep_mail:
+    """Remove an account and its mail, for good; one of an LDAP directory stays there. Its sessions are ended."""
+    if keep_mail and name not in users_file().names():
         fail(f"{name}: no such account")
     if not yes:
         typer.confirm(f"Remove {name}{'' if keep_mail else ' and all its mail'}?", abort=True)
@@ -239,8 +222,8 @@ async def _delete(client: StoreClient, name: str) -> bool:
 
 
 def _forget(name: str) -> bool:
-    """Take an account out of the users file; whether it was there."""
-    if name not in entries():
+    """Take an account out of the users file; whether it was there. In an LDAP directory it stays."""
+    if in_ldap(configuration()) or name not in entries():
         return False
     try:
         users_file().remove(name)
@@ -251,7 +234,7 @@ def _forget(name: str) -> bool:
 
 @commands.command("list")
 def list_accounts(as_json: JsonOption = False) -> None:
-    """Accounts of the users file and of the store, with what they use."""
+    """Accounts of the directory and of the store, with what they use."""
     known = entries()
     usage = asyncio.run(_usage())
     names = sorted(known.keys() | (usage or {}).keys())
@@ -261,7 +244,7 @@ def list_accounts(as_json: JsonOption = False) -> None:
 
 @commands.command("show")
 def show_account(name: AccountName, as_json: JsonOption = False) -> None:
-    """One account: what the users file says and what the store holds."""
+    """One account: what the directory says and what the store holds."""
     account, entry = find(name)
     usage = asyncio.run(_usage(account))
     if entry is None and not usage:
@@ -297,7 +280,7 @@ async def _accounts(client: StoreClient) -> list[Account]:
 def _row(name: str, entry: Entry | None, usage: dict[str, Account] | None, as_json: bool) -> tuple[object, ...]:
     used = None if usage is None else usage.get(name)
     messages, count = (used.used_messages, used.used_bytes) if used else (None, None) if usage is None else (0, 0)
-    status = entry.status.value if entry else "not in the users file"
+    status = entry.status.value if entry else "not in the directory"
     limits = (entry.quota.max_bytes, entry.quota.max_messages) if entry else (None, None)
     aliases = list(entry.aliases) if entry else []
     if as_json:

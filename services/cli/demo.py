@@ -41,6 +41,8 @@ def overrides(known: Configuration) -> dict[str, str]:
 
     Makes the certificate and the account where they are missing. Raises ConfigurationError, OSError.
     """
+    if known.directory.kind != "users":
+        raise ConfigurationError([Problem("directory.kind", known.directory.kind, "has no room for a demo account")])
     _make_account(Path(known.directory.usersfile))
     changed = {
         variable(name): str(number + 1000) for name, number in configurations.ports(known).items() if number < 1024

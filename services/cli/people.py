@@ -1,22 +1,27 @@
-"""Names of accounts as people type them, and what the users file says of them."""
+"""Names of accounts as people type them, and what the directory says of them."""
 
 from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
 
 from services.cli.connecting import configuration
-from services.cli.output import fail
-from services.common.directory import Entry, parse_name
+from services.cli.output import EXIT_UNAVAILABLE, fail
+from services.common.directory import AddressUnknown, DirectoryUnavailable, Entry, LoginRefused, parse_name
 from services.common.directory.usersfile import UsersFile, UsersFileError, check_name
+from services.common.live import Live
 from services.common.options import Configuration
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from services.common.directory.ldap.directory import LdapDirectory
     from services.common.storeclient import StoreClient
 
+T = TypeVar("T")
 NOTICE_SECONDS: Final = 1.5
 """In which every front end has noticed a changed users file: it looks once a second."""
 
@@ -41,21 +46,36 @@ UserOption = Annotated[
 
 
 def users_file(known: Configuration | None = None) -> UsersFile:
-    """The file that the configuration names."""
-    return UsersFile(Path((known or configuration()).directory.usersfile))
+    """The file that the configuration names. Ends the command where the accounts are in an LDAP directory."""
+    known = known or configuration()
+    if in_ldap(known):
+        fail("the accounts are in the LDAP directory: they are changed there")
+    return UsersFile(Path(known.directory.usersfile))
+
+
+def in_ldap(known: Configuration) -> bool:
+    """Whether the accounts are in an LDAP directory."""
+    return known.directory.kind == "ldap"
 
 
 def entries() -> dict[str, Entry]:
-    """Every account of the users file."""
+    """Every account of the users file or the LDAP directory."""
+    known = configuration()
+    if in_ldap(known):
+        found = asyncio.run(_ask_ldap(known, lambda directory: directory.everyone()))
+        return {entry.account: entry for entry in found}
     try:
-        return {name: user.entry for name, user in users_file().users().by_name.items()}
+        return {name: user.entry for name, user in users_file(known).users().by_name.items()}
     except UsersFileError as error:
         fail(str(error))
 
 
 def find(name: str) -> tuple[str, Entry | None]:
-    """The account that a name or alias stands for, and its entry; the name itself where the users file has none."""
+    """The account that a name or alias stands for, and its entry; the name itself where there is none."""
     known = configuration()
+    if in_ldap(known):
+        entry = asyncio.run(_ask_ldap(known, lambda directory: _named(directory, name)))
+        return (name, None) if entry is None else (entry.account, entry)
     try:
         users = users_file(known).users()
     except UsersFileError as error:
@@ -67,6 +87,30 @@ def find(name: str) -> tuple[str, Entry | None]:
         if user is not None:
             return user.entry.account, user.entry
     return name, None
+
+
+async def _named(directory: LdapDirectory, name: str) -> Entry | None:
+    try:
+        return await directory.account(name)
+    except LoginRefused:
+        pass
+    try:
+        return await directory.lookup(name)
+    except AddressUnknown:
+        return None
+
+
+async def _ask_ldap(known: Configuration, ask: Callable[[LdapDirectory], Awaitable[T]]) -> T:
+    """Ends the command where the directory does not answer."""
+    from services.common.directory.ldap.directory import LdapDirectory
+
+    directory = LdapDirectory(Live(known))
+    try:
+        return await ask(directory)
+    except DirectoryUnavailable as error:
+        fail(f"the directory does not answer: {error}", EXIT_UNAVAILABLE)
+    finally:
+        directory.close()
 
 
 async def end_sessions(client: StoreClient, name: str) -> int:

@@ -33,6 +33,8 @@ def check(known: Configuration, *, ports: bool) -> None:
 
 
 def _check_users(known: Configuration) -> None:
+    if known.directory.kind != "users":
+        return
     try:
         UsersFile(Path(known.directory.usersfile)).users()
     except UsersFileError as error:

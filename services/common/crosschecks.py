@@ -116,14 +116,20 @@ def _pairs(configuration: Configuration) -> Iterator[Problem]:
 def _needs(configuration: Configuration) -> Iterator[Problem]:
     """Options that make no sense without others: (option, value, what must be set)."""
     tls, store = configuration.tls, configuration.store
+    directory, ldap = configuration.directory, configuration.ldap
     remote = bool(store.target) and not store.target.startswith("unix:")
-    wanted = (
+    wanted: tuple[tuple[str, bool, str, dict[str, Any]], ...] = (
         ("lmtp.requireclientcert", configuration.lmtp.enable and configuration.lmtp.requireclientcert, "yes",
          {"tls.certfile": tls.certfile, "tls.clientca": tls.clientca}),
         ("store.listen", bool(store.listen), store.listen,
          {"store.certfile": store.certfile, "store.cafile": store.cafile}),
         ("store.target", remote, store.target,
          {"store.clientcertfile": store.clientcertfile, "store.cafile": store.cafile}),
+        ("directory.kind", directory.kind == "ldap", "ldap",
+         {"ldap.servers": ldap.servers, "ldap.basedn": ldap.basedn or ldap.schema == "dctree"}),
+        ("ldap.searchfordomain", directory.kind == "ldap" and not ldap.searchfordomain, "no",
+         {"ldap.basedn": ldap.basedn}),
+        ("ldap.binddn", bool(ldap.binddn), ldap.binddn, {"ldap.bindpassword": ldap.bindpassword}),
     )  # fmt: skip
     for option, applies, value, needed in (*wanted, *_proxy_needs(configuration)):
         missing = [name for name, set_to in needed.items() if not set_to]

@@ -293,7 +293,14 @@ class StoreOptions:
 class DirectoryOptions:
     """Who may log in."""
 
+    kind: str = option(
+        "users", "Where the accounts are: the users file, or an LDAP directory (group ldap).", choices=("users", "ldap")
+    )
     usersfile: str = option("users.yaml", "The users file.", path=True)
+    hostnames: tuple[str, ...] = option(
+        (), "Names of this host as mailHost has them: who has another host there is refused; none: not looked at.",
+        live=True, legacy="local.hostnames", syntax="address",
+    )  # fmt: skip
     defaultdomain: str = option(
         "", "Domain whose users may leave it out.", live=True, legacy="service.defaultdomain", syntax="domain"
     )
@@ -303,6 +310,10 @@ class DirectoryOptions:
     authcachettl: int = option(
         900, "Seconds they are.", low=0, high=86_400, unit="s", live=True, legacy="service.authcachettl"
     )
+    negativecachettl: int = option(
+        10, "Seconds that an unknown name or a wrong password is remembered, where the directory is LDAP.",
+        low=0, high=600, unit="s", live=True,
+    )  # fmt: skip
     faildelay: int = option(2, "Seconds that a failed login waits for its answer.", low=0, high=60, unit="s", live=True)
     loginseparator: str = option(
         "@", "Characters that part a login name from its domain (@+ takes anna+example.com too); addresses of mail are "
@@ -319,14 +330,6 @@ class SaslOptions:
         "Whatever it says, one is offered only where it can work.", live=True, legacy="sasl.default.mech_list",
         syntax="mechanism",
     )  # fmt: skip
-    scram: bool = option(
-        False, "Whether SCRAM-SHA-256 is offered, and its secrets are stored when a password is set; accounts whose "
-        "password was set before cannot use it.", live=True,
-    )  # fmt: skip
-    has_plain_passwords: bool = option(
-        False, "Whether CRAM-MD5 and APOP are offered; they need passwords that are stored in clear.", live=True,
-        legacy="sasl.default.ldap.has_plain_passwords",
-    )  # fmt: skip
     localplaintext: bool = option(
         True, "Whether clients on this machine (loopback, Unix sockets) may send passwords without TLS where "
         "plaintextmincipher asks for it.", live=True,
@@ -341,6 +344,63 @@ class AccessOptions:
         (), "Networks of balancers and front ends that are believed when they say who their client is: by the PROXY "
         "header on a proxy port, by XCLIENT in POP3 and ID in IMAP.", live=True, syntax="network",
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class LdapOptions:
+    """The LDAP directory, where directory.kind is ldap."""
+
+    servers: tuple[str, ...] = option(
+        (), "Servers in the order in which they are asked, such as `ldaps://a.example.com` or `ldap://b.example.com:389`.",
+        legacy="local.ugldaphost", syntax="ldapserver",
+    )  # fmt: skip
+    starttls: bool = option(
+        True, "Whether TLS is begun on ldap:// connections before anything else is said.", live=True
+    )
+    cafile: str = option("", "CA (PEM) of the servers' certificates; empty: the system's.", path=True, live=True)
+    binddn: str = option(
+        "", "Name that Mailkeep searches as; empty: without one.", live=True, legacy="local.ugldapbinddn"
+    )
+    bindpassword: str = option("", "Its password.", secret=True, live=True, legacy="local.ugldapbindcred")
+    schema: str = option(
+        "orgtree", "How the directory says who is who: the domain tree of Schema 1, the organisations of Schema 2, "
+        "inetOrgPerson without domains, or Active Directory.",
+        choices=("dctree", "orgtree", "plain", "activedirectory"),
+    )  # fmt: skip
+    basedn: str = option("", "What all people are below.", live=True, legacy="local.ugldapbasedn")
+    dcroot: str = option(
+        "", "Where domains are looked for; empty: o=Internet for dctree, ldap.basedn for orgtree.", live=True,
+        legacy="service.dcroot",
+    )  # fmt: skip
+    searchfilter: str = option(
+        "(&(objectClass=inetOrgPerson)(uid=%U))",
+        "Finds who logs in, where the domain has no inetDomainSearchFilter: %U user, %V domain, %s both, %o as typed.",
+        live=True, legacy="sasl.default.ldap.searchfilter", syntax="ldapfilter",
+    )  # fmt: skip
+    searchfordomain: bool = option(
+        True, "Whether a name's domain counts; if not, the user is looked for in the whole tree and must be unique.",
+        live=True, legacy="sasl.default.ldap.searchfordomain",
+    )  # fmt: skip
+    attributes: tuple[str, ...] = option(
+        (), "Attributes in place of the schema's, such as `aliases=mailLocalAddress`; docs/directory.md has the roles.",
+        syntax="ldaprole",
+    )  # fmt: skip
+    passwords: str = option(
+        "bind", "How a password is checked: by a bind as the person, or by comparing it with the stored one.",
+        choices=("bind", "compare"), live=True,
+    )  # fmt: skip
+    passwordattribute: str = option("userPassword", "What compare compares with.", low=1, high=64, live=True)
+    readsecrets: bool = option(
+        False, "Whether stored SCRAM secrets and passwords in clear are read, for mechanisms that need them."
+    )
+    admingroup: str = option("", "Group whose members (member, uniqueMember) administer every account.", live=True)
+    connections: int = option(10, "Connections of a kind (searches, passwords) per process.", low=1, high=200)
+    connecttimeout: int = option(
+        5, "Seconds to connect to a server.", low=1, high=60, unit="s", live=True, legacy="local.ldapconnecttimeout"
+    )
+    searchtimeout: int = option(
+        10, "Seconds to wait for an answer.", low=1, high=120, unit="s", live=True, legacy="local.ldapsearchtimeout"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,5 +435,6 @@ class Configuration:
     directory: DirectoryOptions = DirectoryOptions()
     sasl: SaslOptions = SaslOptions()
     access: AccessOptions = AccessOptions()
+    ldap: LdapOptions = LdapOptions()
     tls: TlsOptions = TlsOptions()
     log: LogOptions = LogOptions()

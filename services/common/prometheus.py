@@ -73,6 +73,7 @@ class PrometheusObserver:
         self._data = data
         self._commands = _Histograms()
         self._store_calls = _Histograms()
+        self._ldap_calls = _Histograms()
         self._directory_calls = _Histograms()
         self._counters: dict[str, dict[Labels, int]] = {name: {} for name in _COUNTERS}
         self._sessions: dict[str, int] = {}
@@ -130,6 +131,10 @@ class PrometheusObserver:
     def store_call(self, method: str, result: str, seconds: float) -> None:
         """See `Observer.store_call`."""
         self._store_calls[method, result].observe(seconds)
+
+    def ldap_call(self, operation: str, result: str, seconds: float) -> None:
+        """See `Observer.ldap_call`."""
+        self._ldap_calls[operation, result].observe(seconds)
 
     def directory_call(self, operation: str, result: str, seconds: float) -> None:
         """See `Observer.directory_call`."""
@@ -189,6 +194,7 @@ class PrometheusObserver:
                 _CALL_LABELS,
                 self._store_calls,
             ),
+            ("ldap_call_seconds", "Questions to the LDAP directory, with their wait.", _ASKED_LABELS, self._ldap_calls),
             (
                 "directory_call_seconds",
                 "Time of a question to the directory.",
@@ -257,6 +263,7 @@ LOGIN_RESULTS: Final = (*LOGGED_IN, "unavailable", *(refusal.value for refusal i
 _DIRECTORY_LABELS: Final = ("operation", "result")
 _COMMAND_LABELS: Final = ("service", "command", "result")
 _CALL_LABELS: Final = ("method", "result")
+_ASKED_LABELS: Final = ("operation", "result")
 _COUNTERS: Final[dict[str, tuple[str, Labels]]] = {
     "sessions_opened": ("Clients that were let in.", ("service",)),
     "sessions_refused": ("Clients that were turned away.", ("service", "reason")),

@@ -102,7 +102,7 @@ class _Service:
         configuration = process.configuration
         self._options: Live[Any] = configuration.part(lambda value: getattr(value, process.name))
         self._tls = _server_tls(configuration.value, self._options.value)
-        self._directory = open_directory(configuration.part(lambda value: value.directory))
+        self._directory = open_directory(configuration, process.observer)
         self._client = _store_client(process)
         self._names = HostNames()
         self._runtime = self._make_runtime()
@@ -183,6 +183,8 @@ class _Service:
     def _watch_slots(self) -> None:
         slots, watch = self._runtime.slots, self._process.observer.watch
         watch("commands_running", "Commands that hold a slot of maxthreads.", lambda: slots.running)
+        for name, documentation, read in self._directory.gauges:
+            watch(name, documentation, read)
         watch("commands_waiting", "Commands that wait for a slot of maxthreads.", lambda: slots.waiting)
         watch("commands_limit", "Slots of maxthreads.", lambda: self._options.value.maxthreads)
 

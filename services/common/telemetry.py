@@ -73,6 +73,9 @@ class Observer(Protocol):
     def directory_call(self, operation: str, result: str, seconds: float) -> None:
         """The directory answered: authenticate, account or lookup; ok, refused, unknown, unavailable or error."""
 
+    def ldap_call(self, operation: str, result: str, seconds: float) -> None:
+        """A question to the LDAP directory ended (search, bind, compare, reach): ok or error, with its wait."""
+
     def cache(self, name: str, hit: bool) -> None:
         """A cache was asked."""
 
@@ -109,6 +112,9 @@ class NullObserver:
         return Traffic()
 
     def store_call(self, method: str, result: str, seconds: float) -> None:
+        """Nothing."""
+
+    def ldap_call(self, operation: str, result: str, seconds: float) -> None:
         """Nothing."""
 
     def directory_call(self, operation: str, result: str, seconds: float) -> None:

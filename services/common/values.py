@@ -12,8 +12,11 @@ from typing import Any, Final, get_type_hints
 
 from services.common.access.realms import check_realm
 from services.common.access.service import check_filter
+from services.common.directory.ldap.entries import parse_role
+from services.common.directory.ldap.filters import check_template
+from services.common.directory.ldap.places import parse_place
 from services.common.options import METADATA_KEY, Configuration, Option
-from services.common.sasl.mechanisms import NAMES
+from services.common.sasl.mechanisms import MECHANISMS
 from services.common.sizes import parse_size
 
 PREFIX: Final = "MAILKEEP_"
@@ -203,9 +206,12 @@ SYNTAXES: Final[dict[str, tuple[str, Callable[[str], bool]]]] = {
     "address": ("an IP address or host name; * is every address", _is_host),
     "network": ("a network such as 192.0.2.0/24 or an IP address", _holds(ip_network)),
     "target": ("host:port or unix:PATH", _is_target),
+    "ldapserver": ("ldap://HOST[:PORT] or ldaps://HOST[:PORT]", _holds(parse_place)),
+    "ldapfilter": ("an LDAP filter such as `(&(objectClass=inetOrgPerson)(uid=%U))`", _holds(check_template)),
+    "ldaprole": ("ROLE=ATTRIBUTE", _holds(parse_role)),
     "filter": ("a filter such as `ALL: 192.0.2.0/24 EXCEPT 192.0.2.9`", check_filter),
     "realm": ("IP|MASK:NUMBER or NETWORK/LENGTH:NUMBER", check_realm),
-    "mechanism": (f"mechanisms of {' '.join(NAMES)}", NAMES.__contains__),
+    "mechanism": (f"a mechanism of {' '.join(MECHANISMS)}", MECHANISMS.__contains__),
     "separators": ("marks such as @+, with @ among them", lambda text: "@" in text and set(text) <= set(punctuation)),
     "domain": ("a domain", lambda text: text.isascii() is False or _HOST.fullmatch(text) is not None),
 }

@@ -82,7 +82,7 @@ async def _look_up(session: Session, transaction: Transaction, command: Rcpt, ad
 
 def _accept(transaction: Transaction, target: Target) -> bytes:
     if target.entry.delivery is not Delivery.ACCEPTED:
-        return ACCOUNT_REPLIES[target.entry.status].value
+        return ACCOUNT_REPLIES[target.entry.mail_status].value
     transaction.targets.append(target)
     return Text.RECIPIENT.value
 

@@ -151,14 +151,14 @@ class RunningImap:
         return client
 
 
-def configuration(imap: ImapOptions, certificate: Certificate | None, sasl: SaslOptions) -> Configuration:
+def configuration(imap: ImapOptions, certificate: Certificate | None, plaintext: bool) -> Configuration:
     """Options for a test: refusals are not delayed."""
     files = (str(certificate.certfile), str(certificate.keyfile)) if certificate else ("", "")
     return Configuration(
         data="",
         imap=imap,
         directory=DirectoryOptions(faildelay=0),
-        sasl=sasl,
+        sasl=SaslOptions(localplaintext=plaintext),
         tls=TlsOptions(certfile=files[0], keyfile=files[1]),
     )
 
@@ -171,7 +171,7 @@ async def imap_service(
     *,
     imap: ImapOptions | None = None,
     certificate: Certificate | None = None,
-    sasl: SaslOptions | None = None,
+    plaintext: bool = True,
     trusted: Sequence[str] = (),
     people: Directory | None = None,
     tick: float = 0.02,
@@ -179,7 +179,7 @@ async def imap_service(
     """A service for the time of a test."""
     live = Live(
         replace(
-            configuration(imap or ImapOptions(), certificate, sasl or SaslOptions()),
+            configuration(imap or ImapOptions(), certificate, plaintext),
             access=AccessOptions(trustedproxies=tuple(trusted)),
         )
     )

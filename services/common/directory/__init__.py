@@ -57,6 +57,9 @@ GONE: Final = frozenset({Status.DELETED, Status.REMOVED})
 LOGS_IN: Final = frozenset({Status.ACTIVE, Status.OVERQUOTA})
 _GLOBAL: Final = frozenset({Status.ACTIVE, Status.INACTIVE, Status.DELETED})
 _ANY: Final = frozenset(Status)
+HOLD_OPTION: Final = "hold"
+MAILBOX_OPTIONS: Final = frozenset({"mailbox", "native", "unix", "autoreply"})
+"""Values of `mailDeliveryOption` with which mail is kept here; with others alone it is the MTA's to pass on."""
 STATUS_ATTRIBUTES: Final[dict[str, frozenset[Status]]] = {
     "inetDomainStatus": _GLOBAL,
     "mailDomainStatus": _ANY,
@@ -104,11 +107,25 @@ class Entry:
     dn: str = ""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """What mechanisms that never see the password need: `SCRAM-SHA-256$...` (RFC 5803) and `{CLEARTEXT}...`."""
+    delivery_options: tuple[str, ...] = ()
+    """`mailDeliveryOption`, lower case; none means a mailbox. They stop mail, never a login."""
+    elsewhere: str = ""
+    """The host that has its mail, where that is not this one."""
+
+    @property
+    def mail_status(self) -> Status:
+        """The status as it is for mail: the options of delivery come after it, and mail of another host waits."""
+        if self.status is not Status.ACTIVE:
+            return self.status
+        if self.elsewhere or HOLD_OPTION in self.delivery_options:
+            return Status.HOLD
+        kept = not self.delivery_options or MAILBOX_OPTIONS & set(self.delivery_options)
+        return Status.ACTIVE if kept else Status.DISABLED
 
     @property
     def delivery(self) -> Delivery:
         """What becomes of mail for it. One that is GONE is to be answered like an unknown one."""
-        return DELIVERY[self.status]
+        return DELIVERY[self.mail_status]
 
 
 class LoginRefusal(Enum):
@@ -156,7 +173,8 @@ class Directory(Protocol):
     async def authenticate(self, name: str, password: str) -> Entry:
         """The account `name` (an alias will do), whatever its status, where the password is right.
 
-        An unknown name takes as long as a wrong password. Raises LoginRefused (CREDENTIALS), DirectoryUnavailable.
+        Raises LoginRefused (CREDENTIALS; LOCKED, EXPIRED, MUST_CHANGE where the directory has a policy for passwords),
+        DirectoryUnavailable.
         """
 
     async def account(self, name: str) -> Entry:

@@ -96,6 +96,11 @@ class UsersFileDirectory:
             self._checking = asyncio.get_running_loop().create_task(self._check())
         await asyncio.wait((self._checking,), timeout=PATIENCE)
 
+    @property
+    def gauges(self) -> tuple[()]:
+        """None: there are no servers."""
+        return ()
+
     def close(self) -> None:
         """Let the threads go."""
         self._checker.close()

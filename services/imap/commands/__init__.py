@@ -32,7 +32,6 @@ from services.imap.commands.session import (
     Login,
     Logout,
     Noop,
-    ProxyAuth,
     StartTls,
 )
 
@@ -58,7 +57,6 @@ __all__ = [
     "Move",
     "Namespace",
     "Noop",
-    "ProxyAuth",
     "Rename",
     "Search",
     "Select",
@@ -92,7 +90,6 @@ Command = (
     | Move
     | Namespace
     | Noop
-    | ProxyAuth
     | Rename
     | Search
     | Select

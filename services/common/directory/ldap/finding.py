@@ -1,0 +1,194 @@
+"""Finding domains and people in the directory, by the searches that the schema asks for."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Final
+
+from services.common.directory import DirectoryUnavailable, Name
+from services.common.directory.ldap.domains import (
+    DOMAIN_ATTRIBUTES,
+    MAX_ALIASES,
+    Domain,
+    alias_of,
+    domain_of_node,
+    domain_of_organisation,
+    node_dn,
+    organisation_filter,
+)
+from services.common.directory.ldap.entries import (
+    ACTIVE_DIRECTORY,
+    MESSAGING,
+    Profile,
+    address_filter,
+    members,
+    with_roles,
+)
+from services.common.directory.ldap.filters import Typed, expand
+from services.common.directory.ldap.links import BASE, Found, Question
+from services.common.directory.ldap.memory import Memory, Once
+from services.common.directory.ldap.pool import Pool
+from services.common.live import Live
+from services.common.options import DirectoryOptions, LdapOptions
+from services.common.telemetry import session_logger
+
+DOMAIN_SECONDS: Final = 60.0
+"""How long a domain, known or not, is not asked for again."""
+GROUP_SECONDS: Final = 60.0
+DOMAINS: Final = 10_000
+DCROOT: Final = "o=Internet"
+_DOMAIN_OPTIONS: Final = ("%V", "%o", "%s")
+_LOG: Final = session_logger("directory")
+
+
+class NotUnique(Exception):  # noqa: N818 - an answer, not a fault
+    """A search that has to find one entry found more (schema reference 5, inetDomainSearchFilter)."""
+
+
+class Finder:
+    """Asks the pool. Methods raise DirectoryUnavailable, and NotUnique where they find people."""
+
+    def __init__(self, pool: Pool, directory: Live[DirectoryOptions], options: Live[LdapOptions]) -> None:
+        self._pool = pool
+        self._directory = directory
+        self._options = options
+        base = ACTIVE_DIRECTORY if options.value.schema == "activedirectory" else MESSAGING
+        self.profile: Profile = with_roles(base, options.value.attributes)
+        self._attributes = self.profile.attributes(with_secrets=options.value.readsecrets)
+        self._domains: Memory[str, tuple[Domain | None]] = Memory(DOMAINS)
+        self._asking: Once[str, Domain | None] = Once()
+        self._group: tuple[float, frozenset[str]] = (0.0, frozenset())
+        self._asking_group: Once[str, frozenset[str]] = Once()
+
+    @property
+    def hosted(self) -> bool:
+        """Whether the directory has domains of its own to look for."""
+        return self._options.value.schema in _FIND
+
+    async def domain(self, name: Name, template: str) -> Domain | None:
+        """The domain that a name belongs to; None where there is none such.
+
+        Where domains are not looked for, there is the default one (it may be without a name); another one is nobody's,
+        unless domains are ignored (`searchfordomain` off) or `template` makes something of it.
+        """
+        default = self._default()
+        asked = name.domain or default
+        if self.hosted and self._options.value.searchfordomain:
+            return await self.named(asked) if asked else None
+        ignored = not self._options.value.searchfordomain or any(code in template for code in _DOMAIN_OPTIONS)
+        return Domain(default, self._options.value.basedn) if ignored or asked == default else None
+
+    async def named(self, name: str) -> Domain | None:
+        """A domain of the directory by any of its names."""
+        known = self._domains.get(name)
+        if known is not None:
+            return known[0]
+        return await self._asking.run(name, lambda: self._find_domain(name))
+
+    async def person(self, domain: Domain, name: Name, text: str) -> Found | None:
+        """Who logs in by this name."""
+        typed = Typed(name.local, name.domain or self._default(), text)
+        return await self._one(domain.base, expand(domain.filter or self._options.value.searchfilter, typed))
+
+    async def receiver(self, domain: Domain, name: Name) -> Found | None:
+        """Who gets mail for this address: by an address of the entry, or by the name that logs in."""
+        wanted = {str(name), str(Name(name.local, domain.name))} if name.domain else {name.local}
+        typed = Typed(name.local, name.domain or self._default(), str(name))
+        by_name = expand(domain.filter or self._options.value.searchfilter, typed)
+        by_address = "".join(address_filter(self.profile, address) for address in sorted(wanted))
+        return await self._one(domain.base, f"(|{by_address}{by_name})")
+
+    async def domains(self) -> list[Domain]:
+        """Every domain of the directory once; the one tree where there are none."""
+        options = self._options.value
+        if not self.hosted or not options.searchfordomain:
+            return [Domain(self._default(), options.basedn)]
+        question = Question(self._root, _ANY_DOMAIN[options.schema], DOMAIN_ATTRIBUTES)
+        found = [self._listed(each) for each in await self._pool.search_all(question)]
+        return list({domain.name: domain for domain in found if domain is not None}.values())
+
+    def _listed(self, found: Found) -> Domain | None:
+        """A domain for a list: one that cannot be used is left out, as the log says."""
+        try:
+            if self._options.value.schema == "dctree":
+                return domain_of_node(found.attributes, found.dn, self._root)
+            return domain_of_organisation(found.attributes, found.dn)
+        except ValueError as error:
+            _LOG.warning("a domain of the directory cannot be used", dn=found.dn, why=str(error))
+            return None
+
+    async def everyone(self, domain: Domain) -> list[Found]:
+        """All people of a domain: those that some name would find."""
+        template = domain.filter or self._options.value.searchfilter
+        anybody = expand(template, Typed("*", "*", "*")).replace("\\2a", "*")
+        return await self._pool.search_all(Question(domain.base, anybody, self._attributes))
+
+    async def administrators(self) -> frozenset[str]:
+        """The members of `ldap.admingroup`, as DNs."""
+        group = self._options.value.admingroup
+        if not group:
+            return frozenset()
+        until, found = self._group
+        if monotonic() < until:
+            return found
+        return await self._asking_group.run(group, lambda: self._read_group(group))
+
+    async def _read_group(self, group: str) -> frozenset[str]:
+        found = await self._pool.search(Question(group, "(objectClass=*)", ("member", "uniqueMember"), BASE))
+        if not found:
+            _LOG.warning("the group of administrators is not there", dn=group)
+        names = members(found[0].attributes) if found else frozenset()
+        self._group = (monotonic() + GROUP_SECONDS, names)
+        return names
+
+    async def _one(self, base: str, search_filter: str) -> Found | None:
+        found = await self._pool.search(Question(base, search_filter, self._attributes))
+        if len(found) > 1:
+            raise NotUnique(f"{search_filter} finds more than one entry below {base}")
+        return found[0] if found else None
+
+    async def _find_domain(self, name: str) -> Domain | None:
+        try:
+            found = await _FIND[self._options.value.schema](self, name)
+        except ValueError as error:
+            # Nobody can say who its people are; that is for the administrator to mend, and no wrong password.
+            _LOG.error("a domain of the directory cannot be used", domain=name, why=str(error))
+            raise DirectoryUnavailable(f"domain {name}: {error}") from None
+        self._domains.put(name, (found,), DOMAIN_SECONDS)
+        return found
+
+    async def _node(self, name: str) -> Domain | None:
+        """Schema 1: the node of the tree of domains, and whatever it points to."""
+        dn = node_dn(name, self._root)
+        for _ in range(MAX_ALIASES):
+            found = await self._pool.search(Question(dn, "(objectClass=*)", DOMAIN_ATTRIBUTES, BASE))
+            if not found:
+                return None
+            attributes = found[0].attributes
+            if not alias_of(attributes):
+                return domain_of_node(attributes, found[0].dn, self._root)
+            dn = alias_of(attributes)
+        raise ValueError("its aliases lead nowhere")
+
+    async def _organisation(self, name: str) -> Domain | None:
+        """Schema 2: the organisation that says it is this domain."""
+        found = await self._pool.search(Question(self._root, organisation_filter(name), DOMAIN_ATTRIBUTES))
+        if len(found) > 1:
+            raise ValueError("more than one organisation has it")
+        return domain_of_organisation(found[0].attributes, found[0].dn) if found else None
+
+    @property
+    def _root(self) -> str:
+        """Where domains are."""
+        options = self._options.value
+        return options.dcroot or (DCROOT if options.schema == "dctree" else options.basedn)
+
+    def _default(self) -> str:
+        return self._directory.value.defaultdomain.lower()
+
+
+_ANY_DOMAIN: Final = {
+    "dctree": "(inetDomainBaseDN=*)",
+    "orgtree": "(&(objectClass=sunManagedOrganization)(sunPreferredDomain=*))",
+}
+_FIND: Final = {"dctree": Finder._node, "orgtree": Finder._organisation}
