@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 commands = typer.Typer(no_args_is_help=True, help="Accounts of the directory, and their mail.")
 
 FromInput = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input, one line.")]
+ScramOption = Annotated[
+    bool, typer.Option("--scram", help="Keep a SCRAM secret of it as well; sasl.scram says so for every account.")
+]
 NO_LIMIT = "none"
 COLUMNS = ("account", "status", "messages", "used", "quota", "message_quota", "aliases")
 
@@ -36,6 +39,12 @@ def _password(from_input: bool) -> str:
     if not password:
         fail("the password is empty", EXIT_USAGE)
     return password
+
+
+def _keeps_scram() -> bool:
+    """Whether the services offer SCRAM, so that it has to work with every new password."""
+    options = configuration().sasl
+    return options.scram or any(name.startswith("SCRAM-") for name in options.mech_list)
 
 
 def _bytes(text: str) -> str:
@@ -71,6 +80,7 @@ def add(
     message_quota: CountOption = None,
     alias: Annotated[list[str], typer.Option(help="Further address; repeatable.", metavar="ADDRESS")] = [],  # noqa: B006
     password_stdin: FromInput = False,
+    scram: ScramOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Add an account. Its mailboxes are made when it is first used."""
@@ -80,19 +90,28 @@ def add(
     password = _password(password_stdin)
     limits = Quota(*_limits(quota, message_quota).values())
     try:
-        file.add(name, password, quota=limits.max_bytes, messagequota=limits.max_messages, aliases=tuple(alias))
+        file.add(
+            name,
+            password,
+            scram=scram or _keeps_scram(),
+            quota=limits.max_bytes,
+            messagequota=limits.max_messages,
+            aliases=tuple(alias),
+        )
     except UsersFileError as error:
         fail(str(error))
     say(as_json, f"{name} added", account=name)
 
 
 @commands.command()
-def passwd(name: AccountName, password_stdin: FromInput = False, as_json: JsonOption = False) -> None:
-    """Set a new password; the services take it up within a second."""
+def passwd(
+    name: AccountName, password_stdin: FromInput = False, scram: ScramOption = False, as_json: JsonOption = False
+) -> None:
+    """Set a new password; the services take it up within a second. Secrets that were kept of the old one go with it."""
     account = _known(name)
     password = _password(password_stdin)
     try:
-        users_file().set_password(account, password)
+        users_file().set_password(account, password, scram=scram or _keeps_scram())
     except UsersFileError as error:
         fail(str(error))
     say(as_json, f"password of {account} changed", account=account)

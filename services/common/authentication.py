@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
+from typing import Final
+
 from services.common.directory import Entry, LoginRefusal, LoginRefused
 from services.common.live import Live
 from services.common.login import Login
 from services.common.loginnames import prepare_name, split_at
 from services.common.options import Configuration
 from services.common.peer import Peer
-from services.common.sasl.mechanisms import MECHANISMS, Means, Mechanism, offered
-from services.common.sasl.steps import Credentials
+from services.common.sasl.exchange import Exchange
+from services.common.sasl.mechanisms import APOP, MECHANISMS, Means, Mechanism, offered, works
+from services.common.sasl.steps import (
+    Challenge,
+    Credentials,
+    End,
+    Proved,
+    SecretWanted,
+    Situation,
+    Step,
+    Wanted,
+)
 from services.common.saslprep import saslprep
+
+NONCE_BYTES: Final = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who has logged in: the account that is used, and the one whose password (or certificate, ...) was right."""
+
+    entry: Entry
+    by: Entry
+
+    @property
+    def administrator(self) -> Entry | None:
+        """Who may go on to act as others; None for everybody else."""
+        return self.by if self.by.administrator else None
 
 
 class Authentication:
-    """What a front end asks about logins: what may be used here (`mechanisms`), and who it is (`password`).
+    """What a front end asks about logins: what may be used here (`mechanisms`), and who it is (`finish`).
 
     `service` is the front end's name, whose group of options has `plaintextmincipher`.
     """
@@ -23,6 +56,7 @@ class Authentication:
         self._service = service
         self._login = login
         self._configuration = configuration
+        self._decoy_key = _decoy_key(configuration.value.tls.keyfile)
 
     # ---- what is open on this connection
     def takes_passwords(self, peer: Peer) -> bool:
@@ -30,11 +64,8 @@ class Authentication:
 
         Says also whether LOGINDISABLED is announced and USER, PLAIN and LOGIN are offered.
         """
-        configuration = self._configuration.value
-        bits: int = getattr(configuration, self._service).plaintextmincipher
-        if bits <= 0:
-            return bits == 0
-        return is_strong(peer, bits) or (peer.local and configuration.sasl.localplaintext)
+        bits: int = getattr(self._configuration.value, self._service).plaintextmincipher
+        return bits == 0 or (bits > 0 and self._is_private(peer, bits))
 
     def mechanisms(self, peer: Peer) -> tuple[str, ...]:
         """The SASL mechanisms that can be used on this connection now."""
@@ -51,21 +82,88 @@ class Authentication:
             raise LoginRefused(LoginRefusal.PLAINTEXT)
         return None
 
+    @property
+    def takes_apop(self) -> bool:
+        """Whether APOP is switched on; it works on every connection."""
+        return works(APOP, self._switches(), self._configuration.value.sasl.mech_list)
+
     def _means(self, peer: Peer) -> Means:
-        return Means.PASSWORDS if self.takes_passwords(peer) else Means.NONE
+        means = self._switches()
+        if self.takes_passwords(peer):
+            means |= Means.PASSWORDS
+        if self._is_private(peer, 1):
+            means |= Means.PRIVATE
+        if peer.certificate is not None:
+            means |= Means.CERTIFICATE
+        if peer.tls and not peer.proxied_tls:
+            means |= Means.BINDING
+        return means
+
+    def _switches(self) -> Means:
+        options = self._configuration.value.sasl
+        scram = Means.SCRAM if options.scram else Means.NONE
+        return scram | Means.CLEARTEXT if options.has_plain_passwords else scram
+
+    def _is_private(self, peer: Peer, bits: int) -> bool:
+        return is_strong(peer, bits) or (peer.local and self._configuration.value.sasl.localplaintext)
+
+    # ---- an exchange
+    def exchange(self, mechanism: Mechanism, peer: Peer, bindings: Mapping[str, bytes]) -> Exchange:
+        """Begin one. `bindings` are the connection's, by their names (RFC 5929)."""
+        binds = "SCRAM-SHA-256-PLUS" in self.mechanisms(peer)
+        return Exchange(mechanism, Situation(bindings, binds, self.nonce(), self._decoy_key))
+
+    def apop(self, nonce: str) -> Exchange:
+        """An exchange whose challenge, made of `nonce`, was in the greeting."""
+        return Exchange(APOP, Situation(nonce=nonce))
+
+    def nonce(self) -> str:
+        """Text that nobody can foresee and that does not come again."""
+        return secrets.token_urlsafe(NONCE_BYTES)
+
+    async def settle(self, exchange: Exchange, step: Step, peer: Peer) -> Challenge | End:
+        """Answer what the mechanism wants of our side, until the client is to be asked or it is over.
+
+        Raises SaslError, DirectoryUnavailable.
+        """
+        while isinstance(step, Wanted):
+            step = exchange.supply(await self._supply(step, peer))
+        return step
+
+    async def _supply(self, wanted: Wanted, peer: Peer) -> str | None:
+        if isinstance(wanted, SecretWanted):
+            entry = await self._login.account(self._split(wanted.name))
+            return None if entry is None else _secret(entry, wanted.kind.value)
+        return None
 
     # ---- who it is
     def prepared(self, name: str, password: str) -> Credentials:
         """A name and a password as they are compared (RFC 8265, RFC 4013). Raises ValueError: they cannot be right."""
         return Credentials(prepare_name(name), saslprep(password))
 
-    def cached(self, credentials: Credentials, peer: Peer) -> Entry | None:
-        """The account, at once, where this password was right not long ago; the fast path before `password`."""
-        return self._login.cached(self._service, self._split(credentials.name), credentials.password, peer)
+    def cached(self, credentials: Credentials, peer: Peer) -> Identity | None:
+        """The account, at once, where this password was right not long ago; the fast path before `finish`."""
+        if credentials.authorize_as not in ("", credentials.name):
+            return None
+        entry = self._login.cached(self._service, self._split(credentials.name), credentials.password, peer)
+        return None if entry is None else Identity(entry, entry)
 
-    async def password(self, credentials: Credentials, peer: Peer) -> Entry:
-        """The account, if the password is right and its status allows a login. Raises as `Login.password` does."""
-        return await self._login.password(self._service, self._split(credentials.name), credentials.password, peer)
+    async def finish(self, end: End, peer: Peer) -> Identity:
+        """What the exchange comes to. Raises LoginRefused, DirectoryUnavailable; see `Login`, which logs and delays."""
+        name, judge = self._split(end.name), self._login
+        if isinstance(end, Credentials):
+            entry = await judge.password(self._service, name, end.password, peer)
+        elif isinstance(end, Proved):
+            entry = await judge.proved(self._service, name, peer)
+        else:
+            await judge.refuse(self._service, name, peer, end.why)
+        if end.authorize_as in ("", end.name):
+            return Identity(entry, entry)
+        return await self.acting(entry, end.authorize_as, peer)
+
+    async def acting(self, entry: Entry, name: str, peer: Peer) -> Identity:
+        """`entry` acting as the account `name`. Raises as `Login.acting` does."""
+        return Identity(await self._login.acting(self._service, entry, self._split(name), peer), entry)
 
     def _split(self, name: str) -> str:
         return split_at(name, self._configuration.value.directory.loginseparator)
@@ -77,3 +175,19 @@ def is_strong(peer: Peer, bits: int) -> bool:
     A trusted proxy that ends TLS and does not tell the cipher is believed: what it negotiates is set there.
     """
     return peer.tls and (peer.cipherbits >= bits or (peer.proxied_tls and not peer.cipherbits))
+
+
+def _secret(entry: Entry, prefix: str) -> str | None:
+    """The account's stored secret of one kind, without its prefix."""
+    return next((text[len(prefix) :] for text in entry.secrets if text.startswith(prefix)), None)
+
+
+def _decoy_key(keyfile: str) -> bytes:
+    """A key for secrets of names that are unknown: the same in every process and on every host that has the TLS key,
+    so that who asks twice cannot tell them from known ones; without TLS one of this process alone.
+    """
+    try:
+        with open(keyfile, "rb") as file:
+            return blake2b(b"".join(iter(partial(file.read, 1 << 16), b"")), digest_size=32, person=b"decoys").digest()
+    except OSError:
+        return os.urandom(32)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from services.common.limits import without_slot
 from services.common.listening import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, Listener
 from services.common.peer import LOCAL_ADDRESS, Forwarded, Peer, is_local, text_address
-from services.common.tls import CertificateUnavailable
+from services.common.tls import CertificateUnavailable, channel_bindings
 
 if TYPE_CHECKING:
     from services.common.streamserver import StreamServer
@@ -121,6 +121,13 @@ class Channel(Protocol):
             local=self.local,
             certificate=connection.getpeercert(True) if self.client_certificate else None,
         )
+
+    @property
+    def bindings(self) -> dict[str, bytes]:
+        """What a login can be bound to, by the binding's name (RFC 5929). Made when asked for."""
+        connection = self._transport.get_extra_info("ssl_object")
+        proxied = self.forwarded is not None and self.forwarded.tls
+        return {} if connection is None or proxied else channel_bindings(connection)
 
     @property
     def client_certificate(self) -> dict[str, Any] | None:

@@ -1,14 +1,15 @@
-"""Passwords checked, remembered and refused: what stands between a front end and the directory."""
+"""Logins judged, remembered and refused: what stands between a front end and the directory."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from hashlib import blake2b
 from time import monotonic
-from typing import Final
+from typing import Final, NoReturn
 
 from services.common.access.filters import Decision, Visit
 from services.common.access.patterns import NameNeeded, host
@@ -16,6 +17,7 @@ from services.common.access.rules import decide_login
 from services.common.directory import (
     GONE,
     LOGS_IN,
+    AddressUnknown,
     Directory,
     DirectoryUnavailable,
     Entry,
@@ -79,8 +81,59 @@ class Login:
         await self._directory.refresh()
         remembered = self._recall(self._digest(name, password)) if self._directory.current else None
         self._observer.cache("login", remembered is not None)
+
+        async def find() -> Entry:
+            return remembered or await self._checked(name, password)
+
+        return await self._judged(service, name, peer, find, "ok" if remembered is None else "cached")
+
+    async def proved(self, service: str, name: str, peer: Peer) -> Entry:
+        """The account of who has shown to be `name` without a password; else as `password`."""
+        return await self._judged(service, name, peer, lambda: self._allowed(self._directory.account(name)))
+
+    async def refuse(self, service: str, name: str, peer: Peer, why: str) -> NoReturn:
+        """Who says to be `name` has not shown it. Raises LoginRefused (CREDENTIALS), as `password` does."""
+
+        async def find() -> Entry:
+            raise LoginRefused(LoginRefusal.CREDENTIALS, why)
+
+        await self._judged(service, name, peer, find)
+        raise AssertionError
+
+    async def acting(self, service: str, entry: Entry, name: str, peer: Peer) -> Entry:
+        """The account `name`, as which `entry` wants to act: its own by another name, or any where it may.
+
+        Who acts as whom is logged. Raises LoginRefused (AUTHORIZATION; INACTIVE where it is an administrator and the
+        other account may not log in), DirectoryUnavailable. The other account's access rules do not count: they are
+        about its own logins.
+        """
+        found = await self._judged(service, entry.account, peer, lambda: self._authorized(entry, name), "acting")
+        if found.account != entry.account:
+            log = current_log(service, peer.address)
+            log.info("acts for another", administrator=entry.account, account=found.account)
+        return found
+
+    async def account(self, name: str) -> Entry | None:
+        """The account of that name, None where there is none. Raises DirectoryUnavailable."""
         try:
-            entry = remembered or await self._checked(name, password)
+            return await self._directory.account(name)
+        except LoginRefused:
+            return None
+
+    async def by_address(self, address: str) -> Entry | None:
+        """The account that gets mail for the address, None where there is none. Raises DirectoryUnavailable."""
+        try:
+            return await self._directory.lookup(address)
+        except AddressUnknown:
+            return None
+
+    # ---- the judgement ----------------------------------------------------------------------------------------------
+    async def _judged(
+        self, service: str, name: str, peer: Peer, find: Callable[[], Awaitable[Entry]], success: str = "ok"
+    ) -> Entry:
+        """The account that `find` finds, if its access rules permit it; a refusal is logged, counted and delayed."""
+        try:
+            entry = await find()
             await self._check_access(service, entry, peer)
         except LoginRefused as refused:
             self._observer.login(service, refused.kind.value)
@@ -92,8 +145,31 @@ class Login:
             self._observer.login(service, UNAVAILABLE)
             current_log(service, peer.address).error("login not possible", name=name, why=str(error))
             raise
-        self._observer.login(service, "ok" if remembered is None else "cached")
+        self._observer.login(service, success)
         return entry
+
+    async def _allowed(self, finding: Awaitable[Entry]) -> Entry:
+        """The account, if its status allows a login."""
+        entry = await finding
+        if entry.status in GONE:
+            raise LoginRefused(LoginRefusal.CREDENTIALS, f"the account is {entry.status.value}")
+        if entry.status not in LOGS_IN:
+            raise LoginRefused(LoginRefusal.INACTIVE, f"the account is {entry.status.value}")
+        if entry.elsewhere:
+            raise LoginRefused(LoginRefusal.ELSEWHERE, f"its mail is on {entry.elsewhere}")
+        return entry
+
+    async def _authorized(self, entry: Entry, name: str) -> Entry:
+        detail = f"may not act as {name}"
+        try:
+            other = await self._allowed(self._directory.account(name))
+        except LoginRefused as refused:
+            inactive = refused.kind is LoginRefusal.INACTIVE and entry.administrator
+            kind = LoginRefusal.INACTIVE if inactive else LoginRefusal.AUTHORIZATION
+            raise LoginRefused(kind, f"{detail}: {refused.detail}") from None
+        if other.account != entry.account and not entry.administrator:
+            raise LoginRefused(LoginRefusal.AUTHORIZATION, detail)
+        return replace(other, allowed_access=())
 
     # ---- the access rules -------------------------------------------------------------------------------------------
     def _permits_at_once(self, service: str, entry: Entry, peer: Peer) -> bool:
@@ -142,13 +218,7 @@ class Login:
 
     async def _check(self, digest: bytes, name: str, password: str) -> Entry:
         generation = self._directory.generation
-        entry = await self._directory.authenticate(name, password)
-        if entry.status in GONE:
-            raise LoginRefused(LoginRefusal.CREDENTIALS, f"the account is {entry.status.value}")
-        if entry.status not in LOGS_IN:
-            raise LoginRefused(LoginRefusal.INACTIVE, f"the account is {entry.status.value}")
-        if entry.elsewhere:
-            raise LoginRefused(LoginRefusal.ELSEWHERE, f"its mail is on {entry.elsewhere}")
+        entry = await self._allowed(self._directory.authenticate(name, password))
         if generation == self._directory.generation:
             self._remember(digest, entry)
         return entry

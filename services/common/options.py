@@ -330,6 +330,14 @@ class SaslOptions:
         "Whatever it says, one is offered only where it can work.", live=True, legacy="sasl.default.mech_list",
         syntax="mechanism",
     )  # fmt: skip
+    scram: bool = option(
+        False, "Whether SCRAM-SHA-256 is offered, and its secrets are stored when a password is set; accounts whose "
+        "password was set before cannot use it.", live=True,
+    )  # fmt: skip
+    has_plain_passwords: bool = option(
+        False, "Whether CRAM-MD5 and APOP are offered; they need passwords that are stored in clear.", live=True,
+        legacy="sasl.default.ldap.has_plain_passwords",
+    )  # fmt: skip
     localplaintext: bool = option(
         True, "Whether clients on this machine (loopback, Unix sockets) may send passwords without TLS where "
         "plaintextmincipher asks for it.", live=True,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import ssl
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from functools import cached_property
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -41,6 +43,40 @@ class ClientCertificates(Enum):
     REQUIRED = ssl.CERT_REQUIRED
 
 
+class ServerContext(ssl.SSLContext):
+    """A server's context that remembers its certificate, which the ssl module does not tell."""
+
+    certificate: bytes = b""
+    """The server's own (DER)."""
+
+    @cached_property
+    def endpoint(self) -> bytes | None:
+        """The channel binding tls-server-end-point (RFC 5929 section 4): a hash of the certificate, by the algorithm of
+        its signature; SHA-256 in place of older ones, None where the signature has no hash of its own.
+        """
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes
+
+        signed_with = x509.load_der_x509_certificate(self.certificate).signature_hash_algorithm
+        if signed_with is None:
+            return None
+        weak = isinstance(signed_with, hashes.MD5 | hashes.SHA1)
+        return hashlib.new("sha256" if weak else signed_with.name.replace("-", "_"), self.certificate).digest()
+
+
+def channel_bindings(connection: ssl.SSLObject) -> dict[str, bytes]:
+    """What SCRAM can bind to on a connection whose server is ours, by the binding's name (RFC 5929).
+
+    tls-unique is not defined for TLS 1.3 (RFC 9266 section 3), and the module does not have what that uses instead.
+    """
+    found: dict[str, bytes | None] = {}
+    if isinstance(connection.context, ServerContext):
+        found["tls-server-end-point"] = connection.context.endpoint
+    if connection.version() == "TLSv1.2":
+        found["tls-unique"] = connection.get_channel_binding("tls-unique")
+    return {name: data for name, data in found.items() if data}
+
+
 class ServerTls:
     """The present context for clients. A reload replaces it: new handshakes get the new certificate, sessions stay."""
 
@@ -69,12 +105,13 @@ class ServerTls:
         self._context = server_context(options, self._clients) if options.certfile else None
 
 
-def server_context(options: TlsOptions, clients: ClientCertificates = ClientCertificates.NONE) -> ssl.SSLContext:
+def server_context(options: TlsOptions, clients: ClientCertificates = ClientCertificates.NONE) -> ServerContext:
     """A context for servers; cipher suites are OpenSSL's choice. Raises CertificateError."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = VERSIONS[options.minversion]
     context.options |= ssl.OP_NO_RENEGOTIATION
     _load_pair(context, options.certfile, options.keyfile)
+    context.certificate = _leaf(options.certfile)
     if clients is ClientCertificates.REQUIRED or (clients is ClientCertificates.OPTIONAL and options.clientca):
         _load_ca(context, options.clientca)
         context.verify_mode = ssl.VerifyMode(clients.value)
@@ -100,6 +137,16 @@ def _load_pair(context: ssl.SSLContext, certfile: str, keyfile: str) -> None:
         context.load_cert_chain(certfile, keyfile, password=lambda: "")
     except (OSError, ssl.SSLError, ValueError) as error:
         raise CertificateError(f"certificate {certfile} with key {keyfile}: {_why(error)}") from None
+
+
+def _leaf(certfile: str) -> bytes:
+    """The first certificate of a chain that was loaded (DER)."""
+    try:
+        text = Path(certfile).read_text("ascii", "ignore")
+        start = text.index(ssl.PEM_HEADER)
+        return ssl.PEM_cert_to_DER_cert(text[start : text.index(ssl.PEM_FOOTER, start)] + ssl.PEM_FOOTER)
+    except (OSError, ValueError) as error:
+        raise CertificateError(f"certificate {certfile}: {error}") from None
 
 
 def _load_ca(context: ssl.SSLContext, cafile: str) -> None:

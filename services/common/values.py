@@ -16,7 +16,7 @@ from services.common.directory.ldap.entries import parse_role
 from services.common.directory.ldap.filters import check_template
 from services.common.directory.ldap.places import parse_place
 from services.common.options import METADATA_KEY, Configuration, Option
-from services.common.sasl.mechanisms import MECHANISMS
+from services.common.sasl.mechanisms import NAMES
 from services.common.sizes import parse_size
 
 PREFIX: Final = "MAILKEEP_"
@@ -211,7 +211,7 @@ SYNTAXES: Final[dict[str, tuple[str, Callable[[str], bool]]]] = {
     "ldaprole": ("ROLE=ATTRIBUTE", _holds(parse_role)),
     "filter": ("a filter such as `ALL: 192.0.2.0/24 EXCEPT 192.0.2.9`", check_filter),
     "realm": ("IP|MASK:NUMBER or NETWORK/LENGTH:NUMBER", check_realm),
-    "mechanism": (f"a mechanism of {' '.join(MECHANISMS)}", MECHANISMS.__contains__),
+    "mechanism": (f"mechanisms of {' '.join(NAMES)}", NAMES.__contains__),
     "separators": ("marks such as @+, with @ among them", lambda text: "@" in text and set(text) <= set(punctuation)),
     "domain": ("a domain", lambda text: text.isascii() is False or _HOST.fullmatch(text) is not None),
 }

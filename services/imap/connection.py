@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from services.common.connection import Clock, Connection, Farewell
 from services.common.errors import FAULTS, Reason, StoreError, result_of
 from services.common.limits import without_slot
+from services.common.sasl.exchange import MAX_RESPONSE
 from services.imap import replies
 from services.imap.commands import Append
 from services.imap.events import CONTINUE_LITERAL, Continuation, NeedData, NeedLiteral, ProtocolError, Request
@@ -160,7 +161,7 @@ class ImapConnection(Connection):
         """See `Wire.ask`."""
         self._asking, self._asked = answer, self.command or self._asked
         self.command = ""
-        self.machine.expect_line(BEFORE_LOGIN.line)
+        self.machine.expect_line(MAX_RESPONSE)
         return b"+ %b\r\n" % prompt
 
     def announce(self) -> None:

@@ -13,7 +13,7 @@ nothing is awaited after it. Refusals are raised: `Refused` (tagged NO), `Malfor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from enum import IntFlag
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -22,6 +22,7 @@ from services.common.domain import AccountId, Quota
 from services.imap.replies import tagged
 
 if TYPE_CHECKING:
+    from services.common.directory import Entry
     from services.common.options import ImapOptions
     from services.common.peer import Forwarded, Peer
     from services.common.store import Store
@@ -112,6 +113,10 @@ class Wire(Protocol):
         """It says so. The BYE for a client that must go; b"" where it may stay."""
 
     @property
+    def bindings(self) -> Mapping[str, bytes]:
+        """What a login can be bound to, by the binding's name (RFC 5929)."""
+
+    @property
     def tls_available(self) -> bool:
         """Whether STARTTLS can be offered."""
 
@@ -146,12 +151,25 @@ class Wire(Protocol):
 class Session:
     """One client's session. Slots only: thousands of these sit idle."""
 
-    __slots__ = ("client", "enabled", "mute_expunge", "presumed", "revision2", "service", "state", "tag", "wire")
+    __slots__ = (
+        "administrator",
+        "client",
+        "enabled",
+        "mute_expunge",
+        "presumed",
+        "revision2",
+        "service",
+        "state",
+        "tag",
+        "wire",
+    )
 
     def __init__(self, service: ImapService, wire: Wire) -> None:
         self.service = service
         self.wire = wire
         self.state: SessionState = NotAuthenticated()
+        self.administrator: Entry | None = None
+        """The store administrator who logged in, perhaps to act as the account; None for everybody else."""
         self.tag = b"*"
         """The running command's; the connection sets it."""
         self.revision2 = False

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from services.common.connection import Answer
 from services.common.directory import LoginRefusal, LoginRefused
 from services.common.loginnames import prepare_name
+from services.common.sasl import digest
 from services.common.sasl.exchange import Exchange
-from services.common.sasl.steps import Challenge, Credentials, SaslCancelledError, SaslError, Step
+from services.common.sasl.steps import Challenge, Credentials, End, SaslCancelledError, SaslError, Step
 from services.common.saslprep import saslprep
 from services.pop import replies
 from services.pop.commands import Auth, Response, Secret
@@ -59,9 +61,21 @@ def password(session: Session, state: Authorization, command: Secret) -> Answer:
     return _log_in(session, state, Credentials(name, _prepared(command.argument, saslprep)))
 
 
+def timestamp(session: Session) -> str:
+    """What the greeting ends in where APOP is offered (RFC 1939 section 7): a blank and a text that comes only once."""
+    state, shared = session.state, session.shared
+    if not isinstance(state, Authorization) or not shared.authentication.takes_apop:
+        return ""
+    state.apop_nonce = shared.authentication.nonce()
+    return f" {digest.timestamp(state.apop_nonce).decode()}"
+
+
 def apop(session: Session, state: Authorization, command: Secret) -> Answer:
-    """APOP: wants the server to know passwords in clear, which it does not; so the greeting has no timestamp."""
-    raise RefusedError(Text.NO_APOP)
+    """APOP: a name, and a digest of the greeting's timestamp and the password (RFC 1939 section 7)."""
+    if not state.apop_nonce:
+        raise RefusedError(Text.NO_APOP)
+    exchange = session.shared.authentication.apop(state.apop_nonce)
+    return _advance(session, state, exchange, lambda: exchange.begin_decoded(command.argument))
 
 
 def auth(session: Session, state: Authorization, command: Auth) -> Answer:
@@ -74,8 +88,8 @@ def auth(session: Session, state: Authorization, command: Auth) -> Answer:
         raise RefusedError(REFUSALS[refused.kind]) from None
     if mechanism is None:
         raise RefusedError(Text.NO_MECHANISM)
-    exchange = state.exchange = Exchange(mechanism)
-    return _advance(session, state, lambda: exchange.begin(command.initial))
+    exchange = session.shared.authentication.exchange(mechanism, session.link.peer, session.link.bindings)
+    return _advance(session, state, exchange, lambda: exchange.begin(command.initial))
 
 
 def respond(session: Session, state: Authorization, command: Response) -> Answer:
@@ -84,38 +98,57 @@ def respond(session: Session, state: Authorization, command: Response) -> Answer
     session.machine.await_response(False)
     if exchange is None:
         raise RefusedError(Text.BAD_RESPONSE)
-    return _advance(session, state, lambda: exchange.respond(command.line))
+    return _advance(session, state, exchange, lambda: exchange.respond(command.line))
 
 
-def _advance(session: Session, state: Authorization, advance: Callable[[], Step]) -> Answer:
-    try:
+def _advance(session: Session, state: Authorization, exchange: Exchange, advance: Callable[[], Step]) -> Answer:
+    """One step of the exchange: ask on, or log in."""
+    state.exchange = None
+    with _counting_failures(session, state):
         step = advance()
+    if isinstance(step, Challenge):
+        return _ask(session, state, exchange, step)
+    return _settle(session, state, exchange, step)
+
+
+async def _settle(session: Session, state: Authorization, exchange: Exchange, step: Step) -> bytes:
+    """The mechanism may want something of the directory first. Raises as `_log_in` does."""
+    with _counting_failures(session, state):
+        settled = await session.shared.authentication.settle(exchange, step, session.link.peer)
+    if isinstance(settled, Challenge):
+        return _ask(session, state, exchange, settled)
+    return await _log_in(session, state, settled)
+
+
+def _ask(session: Session, state: Authorization, exchange: Exchange, challenge: Challenge) -> bytes:
+    state.exchange = exchange
+    session.machine.await_response(True)
+    return replies.challenge(challenge.line)
+
+
+@contextmanager
+def _counting_failures(session: Session, state: Authorization) -> Iterator[None]:
+    try:
+        yield
     except SaslError as error:
-        state.exchange = None
         _count_failure(session, state)
         raise RefusedError(Text.CANCELLED if isinstance(error, SaslCancelledError) else Text.BAD_RESPONSE) from None
-    if isinstance(step, Challenge):
-        session.machine.await_response(True)
-        return replies.challenge(step.line)
-    state.exchange = None
-    return _log_in(session, state, step)
 
 
-async def _log_in(session: Session, state: Authorization, credentials: Credentials) -> bytes:
-    """Check the password, open the maildrop. Raises RefusedError, StoreError, DirectoryUnavailable."""
+async def _log_in(session: Session, state: Authorization, end: End) -> bytes:
+    """Find who it is, open the maildrop. Raises RefusedError, StoreError, DirectoryUnavailable."""
     shared, link = session.shared, session.link
-    if credentials.for_another:
-        raise RefusedError(Text.LOGIN_BARRED)
     try:
         peer = link.peer
-        entry = shared.authentication.cached(credentials, peer)
-        if entry is None:
-            entry = await shared.authentication.password(credentials, peer)
+        identity = shared.authentication.cached(end, peer) if isinstance(end, Credentials) else None
+        if identity is None:
+            identity = await shared.authentication.finish(end, peer)
     except LoginRefused as error:
         _count_failure(session, state)
         raise RefusedError(REFUSALS[error.kind]) from None
-    drop = await shared.maildrops.open(entry.account)
-    if not link.admit(entry.account):
+    account = identity.entry.account
+    drop = await shared.maildrops.open(account)
+    if not link.admit(account):
         shared.maildrops.abandon(drop)
         raise RefusedError(Text.TOO_MANY_SESSIONS)
     session.enter(drop)

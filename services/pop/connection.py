@@ -25,12 +25,13 @@ class PopConnection(Connection):
         self._session = Session(self, shared)
 
     def greeting(self) -> bytes:
-        """RFC 1939 section 4. Without a timestamp, as APOP is not offered; one line, whatever the banner holds.
+        """RFC 1939 section 4, with a timestamp where APOP is offered; one line, whatever the banner holds.
 
         Other servers' proxies look for `[XCLIENT]` before they send one.
         """
-        offer = "[XCLIENT] " * self.trusted
-        return f"+OK {offer}{' '.join(self._session.shared.options.value.banner.split())}\r\n".encode()
+        session = self._session
+        offer, banner = "[XCLIENT] " * self.trusted, " ".join(session.shared.options.value.banner.split())
+        return f"+OK {offer}{banner}{authentication.timestamp(session)}\r\n".encode()
 
     def feed(self, data: bytes) -> None:
         """See `Connection.feed`."""

@@ -6,7 +6,7 @@ The UPDATE state has none of its own: QUIT runs it to its end and the connection
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -50,6 +50,10 @@ class Link(Protocol):
         """It says so. The last words for a client that must go; b"" where it may stay."""
 
     @property
+    def bindings(self) -> Mapping[str, bytes]:
+        """What a login can be bound to, by the binding's name (RFC 5929)."""
+
+    @property
     def tls_available(self) -> bool:
         """Whether STLS can be offered."""
 
@@ -74,11 +78,14 @@ class Link(Protocol):
 
 @dataclass(slots=True)
 class Authorization:
-    """Not logged in: the name of USER, the exchange of AUTH while one runs, and how often a login failed."""
+    """Not logged in: the name of USER, the exchange of AUTH while one runs, how often a login failed, and the part of
+    the greeting that APOP digests ("" where it is not offered).
+    """
 
     name: str = ""
     exchange: Exchange | None = None
     failures: int = 0
+    apop_nonce: str = ""
 
 
 @dataclass(slots=True)
@@ -158,6 +165,7 @@ class Session:
 
     def restart(self) -> None:
         """TLS is on: nothing that was said before it counts (RFC 2595 section 4)."""
-        self.state = Authorization()
+        nonce = self.state.apop_nonce if isinstance(self.state, Authorization) else ""
+        self.state = Authorization(apop_nonce=nonce)
         self.lines = LINES[DEFAULT_LANGUAGE]
         self.utf8 = False

@@ -151,14 +151,14 @@ class RunningImap:
         return client
 
 
-def configuration(imap: ImapOptions, certificate: Certificate | None, plaintext: bool) -> Configuration:
+def configuration(imap: ImapOptions, certificate: Certificate | None, sasl: SaslOptions) -> Configuration:
     """Options for a test: refusals are not delayed."""
     files = (str(certificate.certfile), str(certificate.keyfile)) if certificate else ("", "")
     return Configuration(
         data="",
         imap=imap,
         directory=DirectoryOptions(faildelay=0),
-        sasl=SaslOptions(localplaintext=plaintext),
+        sasl=sasl,
         tls=TlsOptions(certfile=files[0], keyfile=files[1]),
     )
 
@@ -171,7 +171,7 @@ async def imap_service(
     *,
     imap: ImapOptions | None = None,
     certificate: Certificate | None = None,
-    plaintext: bool = True,
+    sasl: SaslOptions | None = None,
     trusted: Sequence[str] = (),
     people: Directory | None = None,
     tick: float = 0.02,
@@ -179,7 +179,7 @@ async def imap_service(
     """A service for the time of a test."""
     live = Live(
         replace(
-            configuration(imap or ImapOptions(), certificate, plaintext),
+            configuration(imap or ImapOptions(), certificate, sasl or SaslOptions()),
             access=AccessOptions(trustedproxies=tuple(trusted)),
         )
     )

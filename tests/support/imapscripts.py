@@ -3,7 +3,7 @@
 Keys of the head beside `title` and `rfc`: `mail` (how many messages INBOX has), `tls` (`no`: there is no certificate),
 `plaintext` (`no`: not without TLS), `message` (`store.maxmessagesize`), `quota` (bytes that everybody may have),
 `access` (the access rules of the account), `trusted` (networks of front ends),
-`option.NAME` (an option of the service).
+`option.NAME` (an option of the service), `sasl.NAME` (one of `sasl`).
 
 Actions: `directory away|back`, `drain`, `damage UID` (of INBOX, whose bodies are the store's first), `steal UID`.
 """
@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from services.common.directory import Status
 from services.common.domain import INBOX, Quota
-from services.common.options import ImapOptions
+from services.common.options import ImapOptions, SaslOptions
 from services.common.values import TABLE, convert
 from tests.support.certificates import Certificate
 from tests.support.imap import OTHER, USER, LocalFeed, RunningImap, local_imap
@@ -32,6 +32,7 @@ def _base64(text: str) -> str:
 
 
 CLOSED: Final = "closed@example.com"
+ADMIN: Final = "admin@example.com"
 VARIABLES: Final = {
     "user": USER,
     "other": OTHER,
@@ -39,6 +40,10 @@ VARIABLES: Final = {
     "login": f'LOGIN {USER} "{PASSWORD}"',
     "plain64": _base64(f"\0{USER}\0{PASSWORD}"),
     "wrong64": _base64(f"\0{USER}\0wrong"),
+    "admin": ADMIN,
+    "admin64": _base64(f"{USER}\0{ADMIN}\0{PASSWORD}"),
+    "nobody64": _base64(f"nobody\0{ADMIN}\0{PASSWORD}"),
+    "closed64": _base64(f"{CLOSED}\0{ADMIN}\0{PASSWORD}"),
     "acting64": _base64(f"{OTHER}\0{USER}\0{PASSWORD}"),
     "user64": _base64(USER),
     "password64": _base64(PASSWORD),
@@ -52,16 +57,18 @@ async def play(transcript: Transcript, certificate: Certificate) -> None:
     settings = transcript.settings
     messages = [MESSAGE % (number, number) for number in range(1, int(settings.get("mail", "0")) + 1)]
     people = People(
-        dict.fromkeys((USER, OTHER, CLOSED), PASSWORD),
+        dict.fromkeys((USER, OTHER, CLOSED, ADMIN), PASSWORD),
         {CLOSED: Status.INACTIVE},
         quota=Quota(max_bytes=int(settings["quota"])) if "quota" in settings else Quota(),
+        secrets={USER: (f"{{CLEARTEXT}}{PASSWORD}",)},
+        administrators=frozenset({ADMIN}),
         access={USER: (settings["access"],)} if "access" in settings else {},
     )
     async with local_imap(
         messages,
         imap=_options(settings),
         certificate=None if settings.get("tls") == "no" else certificate,
-        plaintext=settings.get("plaintext") != "no",
+        sasl=sasl_options(settings),
         trusted=settings.get("trusted", "").split(),
         people=people,
     ) as running:
@@ -69,6 +76,13 @@ async def play(transcript: Transcript, certificate: Certificate) -> None:
         player = Player(lambda _: running.connect(), dict(VARIABLES), _actions(running, people))
         player.tls = certificate.client_context()
         await player.play(transcript)
+
+
+def sasl_options(settings: Mapping[str, str]) -> SaslOptions:
+    """The `sasl` options with what the head says."""
+    given = {key: value for key, value in settings.items() if key.startswith("sasl.")}
+    changes = {key.removeprefix("sasl."): convert(TABLE[key], value) for key, value in given.items()}
+    return replace(SaslOptions(localplaintext=settings.get("plaintext") != "no"), **changes)
 
 
 def _options(settings: Mapping[str, str]) -> ImapOptions:

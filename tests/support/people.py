@@ -28,6 +28,9 @@ class People:
     quota: Quota = field(default_factory=Quota)
     access: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The texts of `Entry.allowed_access` by account."""
+    secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """`Entry.secrets` by account."""
+    administrators: frozenset[str] = frozenset()
     away: bool = False
     generation: int = 0
     ready: bool = True
@@ -67,4 +70,6 @@ class People:
             status=self.statuses.get(account, Status.ACTIVE),
             quota=self.quota,
             allowed_access=self.access.get(account, ()),
+            secrets=self.secrets.get(account, ()),
+            administrator=account in self.administrators,
         )

@@ -27,6 +27,7 @@ from tests.support.people import PASSWORD, People
 USER: Final = "anna@example.com"
 OTHER: Final = "other@example.com"
 CLOSED: Final = "closed@example.com"
+ADMIN: Final = "admin@example.com"
 UMLAUT: Final = "jürgen@example.com"
 
 MESSAGES: Final[dict[str, bytes]] = {
@@ -46,8 +47,13 @@ MESSAGES: Final[dict[str, bytes]] = {
 
 def people(access: Mapping[str, tuple[str, ...]] | None = None) -> People:
     """Who may log in, and the access rules of accounts."""
-    passwords = dict.fromkeys((USER, OTHER, CLOSED), PASSWORD)
-    return People({**passwords, UMLAUT: "grüße"}, {CLOSED: Status.INACTIVE}, access=access or {})
+    passwords = dict.fromkeys((USER, OTHER, CLOSED, ADMIN), PASSWORD)
+    return People(
+        {**passwords, UMLAUT: "grüße"},
+        {CLOSED: Status.INACTIVE},
+        access=access or {},
+        administrators=frozenset({ADMIN}),
+    )
 
 
 async def fill(store: Store, messages: Sequence[bytes], account: str = USER) -> AccountId:
@@ -83,14 +89,14 @@ class PopService:
         return next(port for listener, _, port in self.server.addresses if listener.tls == tls)
 
 
-def configuration(pop: PopOptions, certificate: Certificate | None, plaintext: bool) -> Configuration:
+def configuration(pop: PopOptions, certificate: Certificate | None, sasl: SaslOptions) -> Configuration:
     """Options for a test: refusals are not delayed."""
     files = (str(certificate.certfile), str(certificate.keyfile)) if certificate else ("", "")
     return Configuration(
         data="",
         pop=pop,
         directory=DirectoryOptions(faildelay=0),
-        sasl=SaslOptions(localplaintext=plaintext),
+        sasl=sasl,
         tls=TlsOptions(certfile=files[0], keyfile=files[1]),
     )
 
@@ -102,7 +108,7 @@ async def pop_service(
     *,
     pop: PopOptions | None = None,
     certificate: Certificate | None = None,
-    plaintext: bool = True,
+    sasl: SaslOptions | None = None,
     trusted: Sequence[str] = (),
     directory: Directory | None = None,
     tick: float = 0.02,
@@ -110,7 +116,7 @@ async def pop_service(
     """A service for the time of a test."""
     live = Live(
         replace(
-            configuration(pop or PopOptions(), certificate, plaintext),
+            configuration(pop or PopOptions(), certificate, sasl or SaslOptions()),
             access=AccessOptions(trustedproxies=tuple(trusted)),
         )
     )

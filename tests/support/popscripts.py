@@ -2,7 +2,8 @@
 
 mail: names of `tests.support.pop.MESSAGES` that lie in the maildrop; user: whose it is; port: tls for the TLS port;
 tls: no for a service without a certificate; plaintext: no where passwords need TLS; storewait: seconds;
-access: the access rules of the account; trusted: networks of front ends; option.NAME: an option of the service.
+access: the access rules of the account; trusted: networks of front ends; option.NAME: an option of the service,
+sasl.NAME: of the group sasl.
 
 Variables: user, password, their base64 forms user64, password64, plain64 (a PLAIN response), acting64 (one that wants
 to act for another), size1, size2, ... and octets, long. Actions: unlocked (wait until no session is left), store_stop,
@@ -20,8 +21,9 @@ from typing import Any
 from services.common.options import PopOptions, StoreOptions
 from services.common.values import TABLE, convert
 from tests.support.certificates import Certificate
+from tests.support.imapscripts import sasl_options
 from tests.support.people import PASSWORD
-from tests.support.pop import MESSAGES, USER, PopService, fill, people, pop_service
+from tests.support.pop import ADMIN, MESSAGES, USER, PopService, fill, people, pop_service
 from tests.support.store import StoreFixture
 from tests.support.transcripts import Action, Player, Transcript
 
@@ -50,6 +52,7 @@ def variables_of(user: str, bodies: list[bytes]) -> dict[str, str]:
         "user64": base64(user),
         "password64": base64(PASSWORD),
         "plain64": base64(f"\0{user}\0{PASSWORD}"),
+        "admin64": base64(f"{user}\0{ADMIN}\0{PASSWORD}"),
         "acting64": base64(f"root@example.com\0{user}\0{PASSWORD}"),
         "octets": str(sum(map(len, bodies))),
         "long": "x" * 2000,
@@ -71,7 +74,7 @@ async def play(transcript: Transcript, certificate: Certificate) -> None:
             store.bodies,
             pop=options_of(settings),
             certificate=offered,
-            plaintext=settings.get("plaintext") != "no",
+            sasl=sasl_options(settings),
             trusted=settings.get("trusted", "").split(),
             directory=people({user: (settings["access"],)} if "access" in settings else {}),
         ) as service:

@@ -25,7 +25,6 @@ beside the file, and into a new file that takes the old one's place, so that a r
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -35,21 +34,17 @@ from typing import Any, Final, TypeAlias
 import yaml
 
 from services.common.directory import Entry, Status, first_not_active, parse_name
+from services.common.directory.secrets import is_secret, secured
 from services.common.domain import Quota
 from services.common.loginnames import prepare_name
-from services.common.passwords import check_hash, hash_password
+from services.common.passwords import check_hash
 from services.common.replacing import locked, replace_file
-from services.common.saslprep import saslprep
 from services.common.sizes import format_size, parse_size
 from services.common.yamlfile import YamlError, parse
 
 MAX_ADDRESS: Final = 254
 """Bytes (RFC 3696 erratum 1690)."""
 MAX_TEXT: Final = 4096
-_BASE64: Final = "[A-Za-z0-9+/]+={0,2}"
-_SECRET: Final = re.compile(
-    rf"SCRAM-SHA-256\$[1-9][0-9]{{0,6}}:{_BASE64}\${_BASE64}:{_BASE64}|\{{CLEARTEXT\}}.{{1,{MAX_TEXT}}}"
-)
 Attributes: TypeAlias = dict[str, Any]
 _TOP: Final = ("accounts", "domains")
 
@@ -331,7 +326,7 @@ def _secrets(value: object) -> tuple[str, ...]:
     if value is None:
         return ()
     # The values are not repeated where they are wrong.
-    if not isinstance(value, list) or not all(isinstance(each, str) and _SECRET.fullmatch(each) for each in value):
+    if not isinstance(value, list) or not all(isinstance(each, str) and is_secret(each) for each in value):
         raise ValueError("a list of SCRAM-SHA-256$ITERATIONS:SALT$STOREDKEY:SERVERKEY and {CLEARTEXT}PASSWORD")
     return tuple(value)
 
@@ -368,13 +363,14 @@ class UsersFile:
         name: str,
         password: str = "",
         *,
+        scram: bool = False,
         quota: int | None = None,
         messagequota: int | None = None,
         aliases: Sequence[str] = (),
     ) -> None:
-        """Add an account at the end. Without a password nobody can log in to it."""
+        """Add an account at the end. Without a password nobody can log in to it. `scram`: see `set_password`."""
         attributes: Attributes = {
-            "password": _hashed(password) if password else None,
+            **_secured(password, {}, scram=scram),
             "quota": None if quota is None else format_size(quota),
             "messagequota": messagequota,
             "aliases": list(aliases) or None,
@@ -389,9 +385,16 @@ class UsersFile:
         with self._edit() as accounts:
             del accounts[_existing(accounts, name)]
 
-    def set_password(self, name: str, password: str) -> None:
-        """A new password; "" for none."""
-        self.change(name, password=_hashed(password) if password else None)
+    def set_password(self, name: str, password: str, *, scram: bool = False) -> None:
+        """A new password; "" for none. Secrets of the old one are made anew, or go with it.
+
+        `scram`: keep a SCRAM secret of it too, whether or not there was one.
+        """
+        with self._edit() as accounts:
+            written = _existing(accounts, name)
+            old = accounts[written] or {}
+            new = _secured(password, old, scram=scram)
+            accounts[written] = {key: value for key, value in {**old, **new}.items() if value is not None}
 
     def set_status(self, name: str, status: Status) -> None:
         """Let in, lock out, and so on."""
@@ -431,15 +434,13 @@ def _dump(document: Mapping[str, Any]) -> str:
     return text
 
 
-def _hashed(password: str) -> str:
-    """A hash of the form in which every protocol compares it (RFC 4013)."""
+def _secured(password: str, old: Attributes, *, scram: bool) -> Attributes:
+    """The attributes that come of a password; None for those that go."""
     try:
-        prepared = saslprep(password)
+        hashed, secrets = secured(password, old.get("secrets") or (), scram=scram)
     except ValueError as error:
         raise UsersFileError([f"the password cannot be used: {error}"]) from None
-    if not prepared:
-        raise UsersFileError(["the password cannot be used: it has no character that counts (RFC 4013)"])
-    return hash_password(prepared)
+    return {"password": hashed or None, "secrets": secrets or None}
 
 
 def _checked(name: str) -> str:

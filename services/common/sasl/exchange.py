@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from binascii import Error as Base64Error
 from binascii import a2b_base64
+from collections.abc import Callable
 from typing import Final
 
 from services.common.sasl.mechanisms import Mechanism
-from services.common.sasl.steps import Run, SaslCancelledError, SaslInvalidError, Step
+from services.common.sasl.steps import Challenge, Run, SaslCancelledError, SaslInvalidError, Situation, Step, Wanted
 
 MAX_RESPONSE: Final = 12_288
 """Bytes of one response line in base64 (the bound of RFC 4954 section 4)."""
@@ -22,28 +23,48 @@ MAX_RESPONSE: Final = 12_288
 class Exchange:
     """One authentication. Every method gives the next step or raises SaslError, after which it is over."""
 
-    __slots__ = ("_mechanism", "_run")
+    __slots__ = ("_mechanism", "_run", "_situation", "_step")
 
-    def __init__(self, mechanism: Mechanism) -> None:
+    def __init__(self, mechanism: Mechanism, situation: Situation) -> None:
         self._mechanism = mechanism
+        self._situation = situation
         self._run: Run | None = None
+        self._step: Step | None = None
 
     def begin(self, initial: bytes | None) -> Step:
         """Start; `initial` is the base64 text given with the command: `=` for an empty one, None for none."""
         response = None if initial is None else b"" if initial == b"=" else _decoded(initial)
-        self._run = self._mechanism.run(response)
-        return next(self._run)
+        return self.begin_decoded(response)
+
+    def begin_decoded(self, initial: bytes | None) -> Step:
+        """Start with a response that came otherwise than in base64."""
+        run = self._run = self._mechanism.run(initial, self._situation)
+        return self._next(lambda: next(run))
 
     def respond(self, line: bytes) -> Step:
         """Go on with the client's line in base64, or `*` to cancel."""
         if line == b"*":
             raise SaslCancelledError
-        if self._run is None:
+        run = self._run
+        if run is None or not isinstance(self._step, Challenge):
             raise SaslInvalidError
+        response = _decoded(line)
+        return self._next(lambda: run.send(response))
+
+    def supply(self, answer: str | None) -> Step:
+        """Go on with what was wanted of the server's side."""
+        run = self._run
+        if run is None or not isinstance(self._step, Wanted):
+            raise SaslInvalidError
+        return self._next(lambda: run.send(answer))
+
+    def _next(self, advance: Callable[[], Step]) -> Step:
+        self._step = None
         try:
-            return self._run.send(_decoded(line))
+            step = self._step = advance()
         except StopIteration:
             raise SaslInvalidError from None
+        return step
 
 
 def _decoded(line: bytes) -> bytes:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from services.common.sasl.steps import Challenge, Credentials, Run, SaslInvalidError, name_of, password_of
+from services.common.sasl.steps import (
+    Challenge,
+    Credentials,
+    Run,
+    SaslInvalidError,
+    Situation,
+    name_of,
+    password_of,
+)
 
 
-def plain(initial: bytes | None) -> Run:
+def plain(initial: bytes | None, situation: Situation) -> Run:
     """RFC 4616: `[authzid] NUL authcid NUL passwd`."""
     message = (yield Challenge(b"")) if initial is None else initial
     parts = message.split(b"\0")
@@ -15,7 +23,7 @@ def plain(initial: bytes | None) -> Run:
     yield _credentials(name, password, authorize_as)
 
 
-def login(initial: bytes | None) -> Run:
+def login(initial: bytes | None, situation: Situation) -> Run:
     """LOGIN, never standardised: a name and a password, each asked for; an initial response is the name."""
     name = (yield Challenge(b"Username:")) if initial is None else initial
     password = yield Challenge(b"Password:")

@@ -32,6 +32,7 @@ from services.imap.commands.session import (
     Login,
     Logout,
     Noop,
+    ProxyAuth,
     StartTls,
 )
 
@@ -57,6 +58,7 @@ __all__ = [
     "Move",
     "Namespace",
     "Noop",
+    "ProxyAuth",
     "Rename",
     "Search",
     "Select",
@@ -90,6 +92,7 @@ Command = (
     | Move
     | Namespace
     | Noop
+    | ProxyAuth
     | Rename
     | Search
     | Select

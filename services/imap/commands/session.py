@@ -52,6 +52,13 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
+class ProxyAuth:
+    """PROXYAUTH, Messaging Server's own: the account that a store administrator goes on as."""
+
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
 class Enable:
     """ENABLE, RFC 9051 section 6.3.1. Names in capitals, in the order sent."""
 

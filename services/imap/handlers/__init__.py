@@ -31,6 +31,7 @@ COMMANDS: Final[dict[str, CommandSpec]] = {
     "STARTTLS": CommandSpec(notauth.start_tls, _BEFORE),
     "AUTHENTICATE": CommandSpec(notauth.authenticate, _BEFORE, capabilities=("SASL-IR",)),
     "LOGIN": CommandSpec(notauth.login, _BEFORE, needs_privacy=True),
+    "PROXYAUTH": CommandSpec(notauth.proxyauth, State.AUTHENTICATED),
     "ENABLE": CommandSpec(account.enable, State.AUTHENTICATED, capabilities=("ENABLE",)),
     "SELECT": CommandSpec(select.select, _LOGGED_IN),
     "EXAMINE": CommandSpec(select.select, _LOGGED_IN),

@@ -46,7 +46,13 @@ from services.imap.wire.message import (
     quick_uid_store,
 )
 from services.imap.wire.search import parse_search
-from services.imap.wire.session import parse_authenticate, parse_enable, parse_id, parse_login
+from services.imap.wire.session import (
+    parse_authenticate,
+    parse_enable,
+    parse_id,
+    parse_login,
+    parse_proxyauth,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,7 @@ _ROWS: Final = (
     _bare("STARTTLS", StartTls()),
     Syntax("AUTHENTICATE", parse_authenticate),
     Syntax("LOGIN", parse_login),
+    Syntax("PROXYAUTH", parse_proxyauth),
     Syntax("ENABLE", parse_enable),
     Syntax("SELECT", parse_select),
     Syntax("EXAMINE", parse_examine),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from services.imap.commands import Authenticate, Enable, Id, Login
+from services.imap.commands import Authenticate, Enable, Id, Login, ProxyAuth
 from services.imap.wire.lexer import BadSyntax, Lexer, utf8_text
 
 MAX_ID_FIELDS: Final = 30
@@ -35,6 +35,14 @@ def parse_authenticate(lexer: Lexer) -> Authenticate:
         initial = lexer.pattern(_INITIAL, "Expected base64").group()
     lexer.end()
     return Authenticate(mechanism, initial)
+
+
+def parse_proxyauth(lexer: Lexer) -> ProxyAuth:
+    """`proxyauth`, after its name: an astring."""
+    lexer.space()
+    user = utf8_text(lexer.astring(), "The user name is not UTF-8")
+    lexer.end()
+    return ProxyAuth(user)
 
 
 def parse_enable(lexer: Lexer) -> Enable:

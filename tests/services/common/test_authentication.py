@@ -75,7 +75,7 @@ async def test_a_name_is_split_where_the_separator_says() -> None:
     authentication = made(separator="@+")
     for name in ("anna+example.com", "Anna+EXAMPLE.com", ANNA):
         credentials = authentication.prepared(name, PASSWORD)
-        assert (await authentication.password(credentials, STRONG)).account == ANNA
+        assert (await authentication.finish(credentials, STRONG)).entry.account == ANNA
         assert authentication.cached(credentials, STRONG) is not None
     with pytest.raises(LoginRefused):
-        await made().password(authentication.prepared("anna+example.com", PASSWORD), STRONG)
+        await made().finish(authentication.prepared("anna+example.com", PASSWORD), STRONG)

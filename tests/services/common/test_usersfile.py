@@ -30,6 +30,7 @@ from services.common.login import Login
 from services.common.options import DirectoryOptions
 from services.common.passwords import PasswordChecker, hash_password, verify
 from services.common.peer import Peer
+from services.common.sasl.scram import make_secret, parse_secret
 from services.common.sizes import format_size, parse_size
 
 HASH = hash_password("secret")
@@ -58,6 +59,22 @@ domains:
 """
 
 
+def test_a_new_password_makes_every_secret_of_the_old_one_anew(tmp_path: Path) -> None:
+    users = UsersFile(tmp_path / "users.yaml")
+    (tmp_path / "users.yaml").write_text(f"accounts:\n  anna: {{secrets: ['{SCRAM}', '{{CLEARTEXT}}old']}}\n")
+    users.add("bert", "hunter2", scram=True)
+    users.set_password("anna", "open\u00a0sesame")
+    entries = {name: user.entry for name, user in users.users().by_name.items()}
+    kept = {name: parse_secret(entry.secrets[0].partition("$")[2]) for name, entry in entries.items()}
+    assert kept["anna"] == make_secret("open sesame", salt=kept["anna"].salt)
+    assert kept["bert"] == make_secret("hunter2", salt=kept["bert"].salt)
+    assert entries["anna"].secrets[1:] == ("{CLEARTEXT}open sesame",)
+    users.set_password("anna", "")
+    users.set_password("bert", "other", scram=True)
+    assert users.users().by_name["anna"].entry.secrets == ()
+    assert len(users.users().by_name["bert"].entry.secrets) == 1
+
+
 def test_the_status_of_a_domain_comes_before_those_of_its_accounts() -> None:
     found = parse_users(DOMAINS).by_name
     assert found["anna@example.com"].entry.status is Status.HOLD
@@ -78,7 +95,7 @@ async def test_who_comes_by_another_name_of_the_domain_is_at_home_in_it(users: U
     source.close()
 
 
-SCRAM = "SCRAM-SHA-256$4096:c2FsdA==$c3RvcmVk:c2VydmVy"
+SCRAM = f"SCRAM-SHA-256${make_secret('old', 4096, b'salt')}"
 
 
 def test_what_the_rules_of_a_login_need() -> None:
@@ -108,6 +125,8 @@ def test_what_the_rules_of_a_login_need() -> None:
         ("secrets: [hunter2]", "secrets: a list of"),
         ("secrets: ['SCRAM-SHA-1$4096:c2FsdA==$c3RvcmVk:c2VydmVy']", "secrets: a list of"),
         ("secrets: ['{CLEARTEXT}']", "secrets: a list of"),
+        ("secrets: ['SCRAM-SHA-256$4096:c2FsdA==$c3RvcmVk:c2VydmVy']", "secrets: a list of"),
+        ("secrets: ['4096:c2FsdA==$c3RvcmVk:c2VydmVy']", "secrets: a list of"),
     ],
 )
 def test_what_the_rules_of_a_login_cannot_use(attributes: str, problem: str) -> None:
