@@ -13,7 +13,7 @@ $(STAMP): pyproject.toml scripts/install-python
 	scripts/install-python "$(PYTHON)" "$(VENV)"
 	@touch $(STAMP)
 
-run: $(STAMP)  ## start store, lmtp, pop and imap with a demo account; data in var/
+run: $(STAMP)  ## start store, lmtp, pop, imap and http with a demo account; data in var/
 	@exec $(BIN)/mailkeep run --demo
 
 test: check unit clients faults  ## install what the tests need and run them all

@@ -113,6 +113,7 @@ class Mailkeep:
             **dict(zip(_ADMIN, map(str, (*self.metrics, 2964)), strict=True)),
             "MAILKEEP_IMAP_ENABLESSLPORT": "no",
             "MAILKEEP_POP_ENABLESSLPORT": "no",
+            "MAILKEEP_HTTP_ENABLE": "no",
             "MAILKEEP_STORE_BODYACCESS": "grpc" if by_grpc else "auto",
             "MAILKEEP_LOG_LEVEL": "warning",
             # All clients of the benchmark come from one address, as the rival's do.

@@ -78,6 +78,8 @@ def lines_to_paste(known: Configuration) -> str:
         ]
     if known.pop.enable:
         lines.append(f"  {user} {pop}/                            # the same by POP3")
+    if known.http.enable:
+        lines += ["\nOr in a browser:", f"  http://{reachable(known.http.listen)}:{known.http.port}/"]
     return "\n".join(lines)
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from services.common.crosschecks import EVERYWHERE, FRONT_ENDS, LOOPBACK
 from services.common.options import Configuration
+
+
+HTTP: Final = "http"
+"""The one service whose first port knows no STARTTLS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ def _front_end(known: Configuration, name: str) -> Iterator[Endpoint]:
         return
     health, tls = _health(known, name), bool(known.tls.certfile)
     address = options.listen or "*"
-    yield Endpoint(name, address, options.port, "STARTTLS" if tls else "none", health)
+    yield Endpoint(name, address, options.port, "STARTTLS" if tls and name != HTTP else "none", health)
     if tls and getattr(options, "enablesslport", False):
         yield Endpoint(f"{name}s", address, options.sslport, "TLS", health)
     if getattr(options, "socket", ""):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 class Service(StrEnum):
     """Services that have sessions."""
 
+    HTTP = "http"
     IMAP = "imap"
     LMTP = "lmtp"
     POP = "pop"

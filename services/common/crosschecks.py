@@ -17,7 +17,7 @@ from services.common.options import Configuration
 from services.common.problems import ConfigurationError, Problem
 from services.common.tls import CertificateError, ClientCertificates, client_context, server_context
 
-FRONT_ENDS: Final = ("pop", "imap", "lmtp")
+FRONT_ENDS: Final = ("pop", "imap", "http", "lmtp")
 STORE: Final = "store"
 SERVICES: Final = (STORE, *FRONT_ENDS)
 """Every service, in the order in which they start."""

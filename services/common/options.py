@@ -218,6 +218,52 @@ class ImapOptions(ServiceOptions):
 
 
 @dataclass(frozen=True, slots=True)
+class HttpOptions(ServiceOptions):
+    """The HTTP service: logins of browsers, and JMAP."""
+
+    port: int = listening_port(8990, "HTTP port.", "service.http.port")
+    enablesslport: bool = option(True, "Whether the HTTPS port is opened.", legacy="service.http.enablesslport")
+    sslport: int = listening_port(8991, "HTTPS port (TLS from the first byte).", "service.http.sslport")
+    adminport: int = admin_port(9080)
+    maxsessions: int = option(
+        6000, "Connections per process; logins are not counted.", low=1, high=1_000_000, live=True,
+        legacy="service.http.maxsessions",
+    )  # fmt: skip
+    numprocesses: int = option(1, "Worker processes.", low=1, high=64, legacy="service.http.numprocesses")
+    logintimeout: int = option(
+        60, "Seconds in which a request's line and header fields must have arrived.",
+        low=5, high=3600, unit="s", live=True,
+    )  # fmt: skip
+    idletimeout: int = option(
+        3, "Minutes until an idle connection is closed; the login goes on.", low=3, high=1440, floor=True, unit="min",
+        live=True, legacy="service.http.idletimeout",
+    )  # fmt: skip
+    sessiontimeout: int = option(
+        7200, "Seconds without a request until a login ends by itself.", low=60, high=31_536_000, unit="s", live=True,
+        legacy="service.http.sessiontimeout",
+    )  # fmt: skip
+    ipsecurity: bool = option(
+        False, "Whether a login may be used from the address alone that it was begun from.", live=True,
+        legacy="service.http.ipsecurity",
+    )  # fmt: skip
+    plaintextmincipher: int = option(
+        128, "Bits that the cipher of TLS must have where passwords are sent; 0: they may be sent without TLS, -1: "
+        "they are never taken.", low=-1, high=512, unit="bits", live=True,
+    )  # fmt: skip
+    connlimits: tuple[str, ...] = option(
+        (), "Sessions from one address in one process by where it is, such as `10.0.0.0|255.0.0.0:500`; the first "
+        "realm that holds it counts, and where none does maxsessionsperaddress.", live=True, syntax="realm",
+    )  # fmt: skip
+    domainallowed: tuple[str, ...] = option(
+        (), "Filters for clients that may connect, such as `http: 192.0.2.0/24`; they are looked at first.",
+        live=True, syntax="filter",
+    )  # fmt: skip
+    domainnotallowed: tuple[str, ...] = option(
+        (), "Filters for clients that may not connect, such as `ALL: ALL EXCEPT 10.1.`.", live=True, syntax="filter"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class LmtpOptions(ServiceOptions):
     """Delivery in by LMTP."""
 
@@ -438,6 +484,7 @@ class Configuration:
     data: str
     pop: PopOptions = PopOptions()
     imap: ImapOptions = ImapOptions()
+    http: HttpOptions = HttpOptions()
     lmtp: LmtpOptions = LmtpOptions()
     store: StoreOptions = StoreOptions()
     directory: DirectoryOptions = DirectoryOptions()

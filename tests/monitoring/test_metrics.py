@@ -15,7 +15,7 @@ from tests.support.running import RunningServices
 pytestmark = pytest.mark.running
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
-SERVICES = ("store", "lmtp", "pop", "imap")
+SERVICES = ("store", "lmtp", "pop", "imap", "http")
 BELOW_A_LABEL = {"le", "quantile"}
 LIBRARIES = ("process_", "python_")
 

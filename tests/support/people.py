@@ -72,4 +72,5 @@ class People:
             allowed_access=self.access.get(account, ()),
             secrets=self.secrets.get(account, ()),
             administrator=account in self.administrators,
+            password_stamp=self.passwords[account],
         )

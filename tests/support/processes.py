@@ -22,7 +22,7 @@ import yaml
 from services.common.passwords import hash_password
 from tests.support.running import OTHER, PASSWORD, USER, RunningServices
 
-ALL: Final = ("store", "lmtp", "pop", "imap")
+ALL: Final = ("store", "lmtp", "pop", "imap", "http")
 CONTENT: Final = b"quixotic-wombat"
 """A word that each message of these tests holds, and no log may."""
 _PLAIN: Final = base64.b64encode(f"\0{USER}\0{PASSWORD}".encode())

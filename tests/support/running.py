@@ -38,11 +38,11 @@ def free_ports(count: int) -> list[int]:
 
 
 class RunningServices:
-    """Store, lmtp, pop and imap as processes. `environ` is what a `mailkeep` command of the test needs."""
+    """Store, lmtp, pop, imap and http as processes. `environ` is what a `mailkeep` command of the test needs."""
 
     def __init__(self, data: Path, **overrides: str) -> None:
         self.data = data
-        self.imap, self.imaps, self.pop, self.pops, self.lmtp, *admin = free_ports(9)
+        self.imap, self.imaps, self.pop, self.pops, self.lmtp, self.http, self.https, *admin = free_ports(12)
         self.environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith("MAILKEEP_")},
             "MAILKEEP_DATA": str(data),
@@ -51,17 +51,21 @@ class RunningServices:
             "MAILKEEP_POP_PORT": str(self.pop),
             "MAILKEEP_POP_SSLPORT": str(self.pops),
             "MAILKEEP_LMTP_PORT": str(self.lmtp),
+            "MAILKEEP_HTTP_PORT": str(self.http),
+            "MAILKEEP_HTTP_SSLPORT": str(self.https),
             "MAILKEEP_IMAP_ADMINPORT": str(admin[0]),
             "MAILKEEP_POP_ADMINPORT": str(admin[1]),
             "MAILKEEP_LMTP_ADMINPORT": str(admin[2]),
             "MAILKEEP_STORE_ADMINPORT": str(admin[3]),
+            "MAILKEEP_HTTP_ADMINPORT": str(admin[4]),
             "MAILKEEP_IMAP_DRAINSECONDS": "2",
             "MAILKEEP_POP_DRAINSECONDS": "2",
             "MAILKEEP_LMTP_DRAINSECONDS": "2",
+            "MAILKEEP_HTTP_DRAINSECONDS": "2",
             "MAILKEEP_STORE_DRAINSECONDS": "2",
             **overrides,
         }
-        self.admin = dict(zip(("imap", "pop", "lmtp", "store"), admin, strict=True))
+        self.admin = dict(zip(("imap", "pop", "lmtp", "store", "http"), admin, strict=True))
         self.disabled: set[str] = set()
         """Services that the test's configuration file disables: not waited for."""
         self.process: subprocess.Popen[bytes] | None = None
@@ -95,7 +99,7 @@ class RunningServices:
                 [sys.executable, "-m", "services.cli", "run", *options],
                 env=self.environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
-        for service in ("imap", "pop", "lmtp"):
+        for service in ("imap", "pop", "lmtp", "http"):
             if service not in self.disabled and self.environ.get(f"MAILKEEP_{service.upper()}_ENABLE") != "no":
                 for number in range(int(self.environ.get(f"MAILKEEP_{service.upper()}_NUMPROCESSES", "1"))):
                     self._wait(int(self.environ[f"MAILKEEP_{service.upper()}_ADMINPORT"]) + number)

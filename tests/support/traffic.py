@@ -5,6 +5,8 @@ from __future__ import annotations
 import imaplib
 import poplib
 import smtplib
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,11 +32,12 @@ def watched(data: Path, **overrides: str) -> Iterator[RunningServices]:
 
 
 def traffic(services: RunningServices) -> None:
-    """One round: delivery, a wrong password, an IMAP and a POP3 session."""
+    """One round: delivery, a wrong password, an IMAP and a POP3 session, and a login by HTTP."""
     deliver(services)
     _wrong_passwords(services)
     _imap_session(services)
     _pop_session(services)
+    http_session(services)
 
 
 def deliver(services: RunningServices) -> None:
@@ -73,3 +76,11 @@ def _pop_session(services: RunningServices) -> None:
     pop.uidl()
     pop.retr(1)
     pop.quit()
+
+
+def http_session(services: RunningServices) -> str:
+    """Log in by the form; the page that follows."""
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    form = urllib.parse.urlencode({"name": USER, "password": PASSWORD}).encode()
+    with browser.open(f"http://127.0.0.1:{services.http}/login", form, timeout=20) as answer:
+        return str(answer.read().decode())

@@ -28,6 +28,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -205,6 +206,7 @@ def _user(written: object, attributes: object, problems: list[str]) -> User | No
         administrator=parsed["administrator"],
         dn=parsed["dn"],
         secrets=parsed["secrets"],
+        password_stamp=sha256((parsed["password"] or "").encode()).hexdigest(),
     )
     return User(entry, parsed["password"])
 

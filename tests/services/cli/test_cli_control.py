@@ -167,7 +167,7 @@ def test_the_store_restarts_under_clients(services: RunningServices) -> None:
 def test_refresh_reloads_everything_that_runs(services: RunningServices) -> None:
     reads = {name: services.log.read_text().count(f'event="configuration read" service={name}') for name in SERVICES}
     told = {each["service"]: each["outcome"] for each in services.json("refresh")}
-    assert told == {"store": "refreshed", "pop": "refreshed", "imap": "refreshed"}
+    assert told == {"store": "refreshed", "pop": "refreshed", "imap": "refreshed", "http": "refreshed"}
     for name in told:
         services.wait_for_log(f'event="configuration read" service={name}', reads[name] + 1)
 

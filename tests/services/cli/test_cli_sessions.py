@@ -106,7 +106,7 @@ def test_status_asks_every_process(services: RunningServices) -> None:
     assert told["supervisor"] == services.process.pid
     rows = {(row["service"], row["process"]): row for row in told["processes"]}
     assert rows.pop(("lmtp", None))["state"] == "disabled"
-    assert set(rows) == {("store", 0), ("pop", 0), ("imap", 0), ("imap", 1)}
+    assert set(rows) == {("store", 0), ("pop", 0), ("imap", 0), ("imap", 1), ("http", 0)}
     assert {row["state"] for row in rows.values()} == {"ready"}
     assert rows["imap", 0]["sessions"] + rows["imap", 1]["sessions"] == 1
     assert "supervisor: process" in services.command("status").stdout

@@ -1,0 +1,21 @@
+"""`python -m services.http`: the HTTP service of one process."""
+
+from __future__ import annotations
+
+from services.common.service import Runtime, run
+from services.http.frontend import HttpFrontEnd
+from services.http.service import HttpService
+
+
+def make(runtime: Runtime) -> HttpFrontEnd:
+    """The front end, in the running event loop."""
+    return HttpFrontEnd(HttpService(runtime.store, runtime.login, runtime.directory, runtime.configuration))
+
+
+def main() -> None:
+    """Run until told to stop."""
+    run("http", make)
+
+
+if __name__ == "__main__":
+    main()

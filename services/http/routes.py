@@ -1,0 +1,155 @@
+"""The table of routes, and the one way that every request takes through it.
+
+Order: TLS where it is asked for, the route, who asks, the handler under a slot of `maxthreads`, headers, metrics, log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from services.common.errors import StoreError
+from services.common.limits import in_slot
+from services.http.credentials import is_host
+from services.http.handlers import login
+from services.http.handlers.exchange import Exchange
+from services.http.replies import HSTS, PROBLEM, STANDING_HEADERS, Problem, refused
+
+if TYPE_CHECKING:
+    from services.http.connection import HttpConnection
+    from services.http.service import HttpService
+
+Handler = Callable[[Exchange], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One method of one path. `public`: nobody has to be known for it."""
+
+    name: str
+    handler: Handler
+    public: bool = False
+
+
+ROUTES: Final[Mapping[str, Mapping[str, Route]]] = {
+    "/": {"GET": Route("home", login.home, public=True)},
+    "/login": {"POST": Route("login", login.log_in, public=True)},
+    "/logout": {"POST": Route("logout", login.log_out)},
+}
+"""Path -> method -> route. A part in braces takes any text without a slash; HEAD is a GET whose body is left out."""
+
+
+class _Paths:
+    """The table in the form in which paths are looked for: whole ones first, then by their parts."""
+
+    def __init__(self, table: Mapping[str, Mapping[str, Route]]) -> None:
+        self._whole = {path: methods for path, methods in table.items() if "{" not in path}
+        self._parts = [(path.split("/"), methods) for path, methods in table.items() if "{" in path]
+
+    def find(self, path: str) -> tuple[Mapping[str, Route], Mapping[str, str]] | None:
+        """The methods of a path and the values of its parts."""
+        whole = self._whole.get(path)
+        if whole is not None:
+            return whole, {}
+        given = path.split("/")
+        for parts, methods in self._parts:
+            values = _values(parts, given)
+            if values is not None:
+                return methods, values
+        return None
+
+
+def _values(parts: list[str], given: list[str]) -> Mapping[str, str] | None:
+    if len(parts) != len(given):
+        return None
+    values: dict[str, str] = {}
+    for part, text in zip(parts, given, strict=True):
+        if part.startswith("{"):
+            values[part[1:-1]] = unquote(text)
+        elif part != text:
+            return None
+    return values
+
+
+class Router:
+    """Answers requests (`connection.Handling`)."""
+
+    def __init__(self, service: HttpService, table: Mapping[str, Mapping[str, Route]] = ROUTES) -> None:
+        self._service = service
+        self._paths = _Paths(table)
+
+    async def answer(self, request: web.BaseRequest, connection: HttpConnection) -> web.StreamResponse:
+        """The answer, whatever happens inside."""
+        started = perf_counter()
+        exchange = Exchange(request, connection, self._service)
+        name = "other"
+        try:
+            self._demand_tls(exchange)
+            route, exchange.values = self._route(request)
+            name = route.name
+            response = await in_slot(connection.server.slots, self._run(route, exchange))
+        except Problem as problem:
+            exchange.result = "no"
+            response = _problem(problem)
+        except StoreError as error:
+            exchange.result = "no"
+            response = _problem(refused(error.reason))
+        except Exception as error:
+            exchange.result = "error"
+            connection.log.error("request failed", error=error, route=name)
+            response = _problem(Problem(500, "The request failed."))
+        self._finish(response, exchange, name, started)
+        return response
+
+    async def _run(self, route: Route, exchange: Exchange) -> web.StreamResponse:
+        if not route.public:
+            exchange.caller = await self._service.callers.required(exchange.request, exchange.connection)
+        return await route.handler(exchange)
+
+    def _route(self, request: web.BaseRequest) -> tuple[Route, Mapping[str, str]]:
+        found = self._paths.find(request.rel_url.raw_path)
+        if found is None:
+            raise Problem(404)
+        methods, values = found
+        route = methods.get("GET" if request.method == "HEAD" else request.method)
+        if route is None:
+            raise Problem(405, headers={"Allow": ", ".join(methods)})
+        return route, values
+
+    def _demand_tls(self, exchange: Exchange) -> None:
+        """Where passwords want TLS, everything does: a cookie is worth as much. Raises Problem 308 or 403."""
+        connection, service = exchange.connection, self._service
+        if exchange.secure or service.callers.takes_passwords(connection.peer):
+            return
+        configuration = service.configuration.value
+        host = exchange.request.headers.get("Host", "")
+        if exchange.request.method not in ("GET", "HEAD") or not configuration.tls.certfile or not is_host(host):
+            raise Problem(403, "This service is to be had by HTTPS alone.")
+        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
+        place = f"https://{name}:{configuration.http.sslport}{exchange.request.rel_url.raw_path_qs}"
+        raise Problem(308, "This service is to be had by HTTPS.", headers={"Location": place})
+
+    def _finish(self, response: web.StreamResponse, exchange: Exchange, name: str, started: float) -> None:
+        connection, request = exchange.connection, exchange.request
+        for header, value in STANDING_HEADERS.items():
+            response.headers.setdefault(header, value)
+        if exchange.secure:
+            response.headers.setdefault("Strict-Transport-Security", HSTS)
+        seconds = perf_counter() - started
+        connection.server.observer.command("http", name, exchange.result, seconds)
+        connection.log.debug(
+            "request", method=request.method, path=request.path, status=response.status, seconds=seconds
+        )
+
+
+def _problem(problem: Problem) -> web.Response:
+    headers = dict(problem.headers)
+    response = web.Response(status=problem.status, body=problem.body, headers=headers, content_type=PROBLEM)
+    if problem.status in (408, 413):
+        response.force_close()
+    return response
