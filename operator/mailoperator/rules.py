@@ -45,6 +45,7 @@ _TWO_PORTS: Final = _rule(
 GROUPS: Final[dict[str, list[Rule]]] = {
     "pop": [_TWO_PORTS],
     "imap": [_TWO_PORTS],
+    "http": [_TWO_PORTS],
 }
 
 AUTOSCALING: Final[list[Rule]] = [

@@ -20,12 +20,13 @@ STORE: Final = "store"
 CONTAINER_PORTS: Final[Mapping[str, Mapping[str, int]]] = {
     "pop": {"port": 1110, "sslport": 1995, "proxyport": 2110, "proxysslport": 2995},
     "imap": {"port": 1143, "sslport": 1993, "proxyport": 2143, "proxysslport": 2993},
+    "http": {"port": 8990, "sslport": 8991},
     "lmtp": {"port": 1024, "proxyport": 2024},
 }
 """Where containers listen: high ports, so that they need no privilege and a Service's port touches no pod."""
 PORT_NAMES: Final = {"port": "{}", "sslport": "{}s", "proxyport": "{}-proxy", "proxysslport": "{}s-proxy"}
 """Names of the ports of a Service, by the option and the front end."""
-ADMIN_PORTS: Final[Mapping[str, int]] = {"pop": 9110, "imap": 9143, "lmtp": 9024, STORE: 9643}
+ADMIN_PORTS: Final[Mapping[str, int]] = {"pop": 9110, "imap": 9143, "http": 9080, "lmtp": 9024, STORE: 9643}
 STORE_PORT: Final = 7643
 
 
@@ -101,7 +102,7 @@ class MailService:
 
 @dataclass(frozen=True, slots=True)
 class FrontEnd:
-    """A front end of a MailService: `name` is pop, imap or lmtp."""
+    """A front end of a MailService: `name` is pop, imap, http or lmtp."""
 
     service: MailService
     name: str

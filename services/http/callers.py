@@ -127,7 +127,7 @@ class Callers:
             raise LoginRefused(LoginRefusal.CREDENTIALS) from None
         try:
             cached = self._authentication.cached(credentials, peer)
-            return cached or await self._authentication.password(credentials, peer)
+            return (cached or await self._authentication.finish(credentials, peer)).entry
         except DirectoryUnavailable:
             raise unavailable("Nobody can log in at the moment.") from None
 

@@ -37,9 +37,9 @@ def config(role: str, **spec: Any) -> dict[str, Any]:
 def test_a_site_of_defaults() -> None:
     names = {f"{kind} {name}" for kind, name in built(service())}
     expected = {"StatefulSet mail-store", "Service mail-store"}
-    for role in ("pop", "imap", "lmtp"):
+    for role in ("pop", "imap", "http", "lmtp"):
         expected |= {f"Deployment mail-{role}", f"Service mail-{role}"}
-    for role in ("pop", "imap", "lmtp", "store"):
+    for role in ("pop", "imap", "http", "lmtp", "store"):
         expected |= {f"ConfigMap mail-{role}-config", f"NetworkPolicy mail-{role}", f"ServiceAccount mail-{role}"}
     assert names == expected
 
@@ -170,10 +170,10 @@ def test_a_service_that_is_not_enabled_is_not_there() -> None:
     assert not [name for _, name in made if name.startswith("mail-pop")]
     callers = made["NetworkPolicy", "mail-store"]["spec"]["ingress"][1]["from"]
     roles = [each["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for each in callers]
-    assert roles == ["imap", "lmtp"]
+    assert roles == ["imap", "http", "lmtp"]
 
 
-@pytest.mark.parametrize("role", ["pop", "imap", "lmtp", "store"])
+@pytest.mark.parametrize("role", ["pop", "imap", "http", "lmtp", "store"])
 def test_pods_keep_to_the_restricted_standard(role: str) -> None:
     pod = template(role, tls=TLS)["spec"]
     assert pod["automountServiceAccountToken"] is False
@@ -193,14 +193,14 @@ def test_a_pod_has_time_to_drain() -> None:
     assert pod["terminationGracePeriodSeconds"] > before + 120
 
 
-@pytest.mark.parametrize("role", ["pop", "imap", "lmtp", "store"])
+@pytest.mark.parametrize("role", ["pop", "imap", "http", "lmtp", "store"])
 def test_the_services_take_their_configuration(role: str, tmp_path: Any) -> None:
     """Every file that is made is read by the code that will read it in the pod."""
     file = tmp_path / FILE
     users = {"secretRef": {"name": "users"}}
     file.write_text(yaml.safe_dump(config(role, tls=TLS, directory={"users": users})))
     loaded = load(str(file), {}, str(tmp_path))
-    enabled = [name for name in ("pop", "imap", "lmtp") if getattr(loaded, name).enable]
+    enabled = [name for name in ("pop", "imap", "http", "lmtp") if getattr(loaded, name).enable]
     assert enabled == ([] if role == "store" else [role])
     if role == "store":
         assert loaded.store.listen == "*"

@@ -38,7 +38,7 @@ def test_what_the_operator_sets_is_in_the_table() -> None:
     assert set(TABLE) >= RESERVED_ROWS
 
 
-@pytest.mark.parametrize(("group", "minutes"), [("pop", 10), ("imap", 30)])
+@pytest.mark.parametrize(("group", "minutes"), [("pop", 10), ("imap", 30), ("http", 3)])
 def test_idle_time_outs_have_their_floor(group: str, minutes: int) -> None:
     assert SPEC["properties"][group]["properties"]["idletimeout"]["minimum"] == minutes
 

@@ -56,7 +56,7 @@ def test_front_ends_and_the_store_trust_one_another(authority: Data, tmp_path: P
         handshake(store, imap, "other-store.post.svc", tmp_path)
 
 
-@pytest.mark.parametrize("role", ["pop", "imap", "lmtp"])
+@pytest.mark.parametrize("role", ["pop", "imap", "http", "lmtp"])
 def test_the_certificate_names_the_role(role: str, authority: Data) -> None:
     made = pki.identity(Identity(role), NOW, authority, None)
     names = x509.load_pem_x509_certificate(made[CERTIFICATE]).extensions.get_extension_for_class(

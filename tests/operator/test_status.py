@@ -22,7 +22,7 @@ def workload(ready: int, wanted: int = 1, **status: Any) -> dict[str, Any]:
 
 
 def all_ready() -> dict[str, Any]:
-    return {role: workload(1) for role in ("store", "pop", "imap", "lmtp")}
+    return {role: workload(1) for role in ("store", "pop", "imap", "http", "lmtp")}
 
 
 def told(seen: Seen, made: MailService | None = None) -> dict[str, tuple[str, str]]:
@@ -73,7 +73,7 @@ def test_numbers_of_a_site() -> None:
     assert status["services"]["imap"]["ready"] == "2/3"
     assert status["services"]["imap"]["sessionsLimit"] == 8_000
     assert status["services"]["imap"]["endpoint"] == "mail-imap.post.svc:143"
-    assert status["sessionsLimit"] == 8_000 + 600 + 1_000
+    assert status["sessionsLimit"] == 8_000 + 600 + 6_000 + 1_000
     assert (status["observedGeneration"], status["version"]) == (3, "1.0")
 
 

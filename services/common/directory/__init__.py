@@ -111,6 +111,10 @@ class Entry:
     """`mailDeliveryOption`, lower case; none means a mailbox. They stop mail, never a login."""
     elsewhere: str = ""
     """The host that has its mail, where that is not this one."""
+    password_stamp: str = field(default="", repr=False)
+    """Another text whenever the password is another, by which logins of HTTP end with it; "" where it is not told.
+    Nothing can be guessed from it that could not be from a hash.
+    """
 
     @property
     def mail_status(self) -> Status:
@@ -121,10 +125,6 @@ class Entry:
             return Status.HOLD
         kept = not self.delivery_options or MAILBOX_OPTIONS & set(self.delivery_options)
         return Status.ACTIVE if kept else Status.DISABLED
-    password_stamp: str = field(default="", repr=False)
-    """Another text whenever the password is another, by which logins of HTTP end with it; "" where it is not told.
-    Nothing can be guessed from it that could not be from a hash.
-    """
 
     @property
     def delivery(self) -> Delivery:
