@@ -9,7 +9,6 @@ from typing import Any, Final
 from services.common.crosschecks import EVERYWHERE, FRONT_ENDS, LOOPBACK
 from services.common.options import Configuration
 
-
 HTTP: Final = "http"
 """The one service whose first port knows no STARTTLS."""
 
