@@ -45,11 +45,12 @@ format: $(STAMP)  ## format the code
 proto: $(STAMP)  ## regenerate the gRPC code
 	scripts/gen-proto
 
-docs: $(STAMP)  ## regenerate docs/options.md, docs/cli.md, the table of docs/migration.md and the manifests
+docs: $(STAMP)  ## regenerate docs/options.md, docs/cli.md, the table of docs/migration.md, the manifests and the dashboards
 	$(BIN)/mailkeep config reference > docs/options.md
 	$(BIN)/python -m services.cli.reference > docs/cli.md
 	$(BIN)/python -m services.cli.migrating.page docs/migration.md
 	$(BIN)/python -m mailoperator.crd > deploy/manifests/mailservices.yaml
+	$(BIN)/python -m deploy.dashboards
 
 clean:  ## remove the environment and caches; var/ is kept
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

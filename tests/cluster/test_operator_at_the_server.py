@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from mailoperator.children.pods import HASH_ANNOTATION
 from mailoperator.crd import API_VERSION, KIND
@@ -21,9 +24,13 @@ from mailoperator.spec import PAUSE_ANNOTATION
 from tests.support.apiserver import ApiServer
 from tests.support.certificates import make_certificate
 from tests.support.processes import eventually
+from tests.support.prometheus import prometheus
 from tests.support.running import free_ports
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
+
+ROOT = Path(__file__).parents[2]
+METRICS = ROOT / "docs" / "metrics.md"
 
 
 class RunningOperator:
@@ -322,3 +329,32 @@ def test_of_two_operators_one_leads_and_the_other_takes_over(
     site.made()
     assert other.stop() == 0
     assert other.unexpected() == []
+
+
+def test_every_panel_of_its_dashboard_has_data(site: Site, operator: RunningOperator, tmp_path: Path) -> None:
+    file = ROOT / "deploy" / "monitoring" / "dashboards" / "operator.json"
+    panels = [panel for panel in json.loads(file.read_text())["panels"] if panel["type"] != "row"]
+    wanted = {target["expr"] for panel in panels for target in panel["targets"]}
+    banners = (f"Good morning {number}" for number in count())
+    with prometheus(tmp_path / "prometheus", {"operator": operator.port}, {"namespace": "mail"}) as watcher:
+
+        def all_found() -> bool:
+            site.apply(imap={"banner": next(banners)})
+            wanted.difference_update([query for query in wanted if watcher.has_data(query)])
+            return not wanted
+
+        eventually(all_found)
+
+
+def test_its_metrics_are_well_named_and_listed(operator: RunningOperator) -> None:
+    with urllib.request.urlopen(f"http://127.0.0.1:{operator.port}/metrics", timeout=10) as page:
+        text = page.read()
+    checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, check=False)
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, b"")
+    told = {
+        (f"{family.name}_total" if family.type == "counter" else family.name, family.type, family.documentation)
+        for family in text_string_to_metric_families(text.decode())
+        if not family.name.endswith("_created")
+    }
+    rows = re.findall(r"^\| `(mailkeep_operator_\w+)` \| (\w+) \|.*\| (.+) \|$", METRICS.read_text(), re.MULTILINE)
+    assert sorted(rows) == sorted(told)

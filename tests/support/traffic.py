@@ -70,9 +70,9 @@ def _imap_session(services: RunningServices) -> None:
 
 
 def _pop_session(services: RunningServices) -> None:
-    pop = poplib.POP3("127.0.0.1", services.pop)
-    pop.user(USER)
-    pop.pass_(PASSWORD)
+    pop = _pop_login(services)
+    with suppress(poplib.error_proto):  # only one session may hold a maildrop
+        _pop_login(services)
     pop.uidl()
     pop.retr(1)
     pop.quit()
@@ -84,3 +84,14 @@ def http_session(services: RunningServices) -> str:
     form = urllib.parse.urlencode({"name": USER, "password": PASSWORD}).encode()
     with browser.open(f"http://127.0.0.1:{services.http}/login", form, timeout=20) as answer:
         return str(answer.read().decode())
+
+
+def _pop_login(services: RunningServices) -> poplib.POP3:
+    pop = poplib.POP3("127.0.0.1", services.pop)
+    try:
+        pop.user(USER)
+        pop.pass_(PASSWORD)
+    except poplib.error_proto:
+        pop.close()
+        raise
+    return pop
