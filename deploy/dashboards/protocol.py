@@ -7,8 +7,8 @@ from typing import Final
 from deploy.dashboards.panels import OURS, Board, Panel, Query, Row, panel
 from deploy.dashboards.queries import COMMANDS, PER_SECOND, QUANTILES, processes, quantile, rate, share
 
-PROTOCOLS: Final = {"imap": "IMAP", "pop": "POP3", "lmtp": "LMTP"}
-_LOG_IN: Final = ("imap", "pop")
+PROTOCOLS: Final = {"imap": "IMAP", "pop": "POP3", "http": "HTTP", "lmtp": "LMTP"}
+_LOG_IN: Final = ("imap", "pop", "http")
 """Protocols whose clients log in."""
 
 

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from services.common.errors import StoreError
+from services.common.errors import StoreError, result_of
 from services.common.limits import in_slot
 from services.http.credentials import is_host
 from services.http.handlers import login
@@ -97,7 +97,7 @@ class Router:
             exchange.result = "no"
             response = _problem(problem)
         except StoreError as error:
-            exchange.result = "no"
+            exchange.result = result_of(error.reason)
             response = _problem(refused(error.reason))
         except Exception as error:
             exchange.result = "error"

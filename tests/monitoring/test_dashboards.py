@@ -57,7 +57,7 @@ def test_every_panel_has_data(services: RunningServices, watcher: Prometheus) ->
 
 def test_all_services_are_scraped_and_no_alert_fires(watcher: Prometheus) -> None:
     up = {series["metric"]["component"]: series["value"][1] for series in watcher.ask("up")}
-    assert up == dict.fromkeys(("imap", "pop", "lmtp", "store"), "1")
+    assert up == dict.fromkeys(("imap", "pop", "http", "lmtp", "store"), "1")
     names = {series["metric"]["alertname"] for series in watcher.ask('ALERTS{alertstate="firing"}')}
     assert not names, "these services are well"
 

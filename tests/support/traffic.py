@@ -5,6 +5,7 @@ from __future__ import annotations
 import imaplib
 import poplib
 import smtplib
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -56,6 +57,9 @@ def _wrong_passwords(services: RunningServices) -> None:
     with suppress(poplib.error_proto):
         pop.pass_("wrong")
     pop.quit()
+    form = urllib.parse.urlencode({"name": USER, "password": "wrong"}).encode()
+    with suppress(urllib.error.HTTPError):
+        urllib.request.urlopen(f"http://127.0.0.1:{services.http}/login", form, timeout=20).close()
 
 
 def _imap_session(services: RunningServices) -> None:
