@@ -444,9 +444,6 @@ class LdapOptions:
         choices=("bind", "compare"), live=True,
     )  # fmt: skip
     passwordattribute: str = option("userPassword", "What compare compares with.", low=1, high=64, live=True)
-    readsecrets: bool = option(
-        False, "Whether stored SCRAM secrets and passwords in clear are read, for mechanisms that need them."
-    )
     admingroup: str = option("", "Group whose members (member, uniqueMember) administer every account.", live=True)
     connections: int = option(10, "Connections of a kind (searches, passwords) per process.", low=1, high=200)
     connecttimeout: int = option(

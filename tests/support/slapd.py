@@ -103,17 +103,25 @@ def policy(name: str, **attributes: str) -> str:
 
 
 class Slapd:
-    """One server in a folder of its own, with the demo tree, and `more` LDIF below o=isp and o=internet."""
+    """One server in a folder of its own, with the demo tree, and `more` LDIF below o=isp and o=internet.
+
+    Its certificate is for `host`.
+    """
 
     def __init__(
-        self, folder: Path, authority: Authority, more: Sequence[str] = (), more_domains: Sequence[str] = ()
+        self,
+        folder: Path,
+        authority: Authority,
+        more: Sequence[str] = (),
+        more_domains: Sequence[str] = (),
+        host: str = "localhost",
     ) -> None:
         self._folder = folder
         folder.mkdir(parents=True)
         self.port, self.tls_port = free_ports(2)
         self.cafile = authority.cafile
         self._process: subprocess.Popen[bytes] | None = None
-        self._configure(authority)
+        self._configure(authority, host)
         self._fill(more, more_domains)
 
     @property
@@ -186,8 +194,8 @@ class Slapd:
         command = ["ldapwhoami", "-x", "-H", self.url]
         return subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 0
 
-    def _configure(self, authority: Authority) -> None:
-        certfile, keyfile = authority.issue("localhost")
+    def _configure(self, authority: Authority, host: str) -> None:
+        certfile, keyfile = authority.issue(host, *([] if host == "localhost" else [host]))
         for name in ("config", "isp", "internet"):
             (self._folder / name).mkdir()
         config = _CONFIG.format(

@@ -52,7 +52,7 @@ class LdapDirectory:
         self._options: Live[DirectoryOptions] = configuration.part(lambda value: value.directory)
         self._ldap: Live[LdapOptions] = configuration.part(lambda value: value.ldap)
         self.pool = Pool(self._ldap, observer)
-        self.finder = Finder(self.pool, self._options, self._ldap)
+        self.finder = Finder(self.pool, configuration)
         self._observer = observer
         self._key = os.urandom(32)
         self._unknown: Memory[str, bool] = Memory(REMEMBERED)

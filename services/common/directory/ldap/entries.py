@@ -12,6 +12,7 @@ from services.common.directory.ldap.domains import Attributes, Domain, first, st
 from services.common.directory.ldap.filters import escape_filter
 from services.common.directory.ldap.quotas import parse_bytes, parse_messages
 from services.common.domain import Quota
+from services.common.sasl.scram import parse_secret
 
 DISABLED_FLAG: Final = 2
 """ACCOUNTDISABLE in Active Directory's userAccountControl."""
@@ -188,10 +189,17 @@ def secrets(attributes: Attributes, profile: Profile) -> list[str]:
             scram, clear = _SCRAM.fullmatch(value), _CLEARTEXT.fullmatch(value)
             if scram is not None:
                 iterations, salt, stored, server = [group for group in scram.groups() if group is not None]
-                found.append(f"SCRAM-SHA-256${iterations}:{salt}${stored}:{server}")
+                found += _scram(f"{iterations}:{salt}${stored}:{server}")
             elif clear is not None and not value.startswith("SCRAM-"):
                 found.append(f"{{CLEARTEXT}}{clear[1] or clear[2]}")
     return found
+
+
+def _scram(text: str) -> list[str]:
+    try:
+        return [f"SCRAM-SHA-256${parse_secret(text)}"]
+    except ValueError:
+        return []
 
 
 def same_dn(dn: str) -> str:

@@ -29,7 +29,7 @@ from services.common.directory.ldap.links import BASE, Found, Question
 from services.common.directory.ldap.memory import Memory, Once
 from services.common.directory.ldap.pool import Pool
 from services.common.live import Live
-from services.common.options import DirectoryOptions, LdapOptions
+from services.common.options import Configuration, DirectoryOptions, LdapOptions, SaslOptions
 from services.common.telemetry import session_logger
 
 DOMAIN_SECONDS: Final = 60.0
@@ -48,13 +48,14 @@ class NotUnique(Exception):  # noqa: N818 - an answer, not a fault
 class Finder:
     """Asks the pool. Methods raise DirectoryUnavailable, and NotUnique where they find people."""
 
-    def __init__(self, pool: Pool, directory: Live[DirectoryOptions], options: Live[LdapOptions]) -> None:
+    def __init__(self, pool: Pool, configuration: Live[Configuration]) -> None:
         self._pool = pool
-        self._directory = directory
-        self._options = options
+        self._directory: Live[DirectoryOptions] = configuration.part(lambda value: value.directory)
+        self._sasl: Live[SaslOptions] = configuration.part(lambda value: value.sasl)
+        self._options: Live[LdapOptions] = configuration.part(lambda value: value.ldap)
+        options = self._options
         base = ACTIVE_DIRECTORY if options.value.schema == "activedirectory" else MESSAGING
         self.profile: Profile = with_roles(base, options.value.attributes)
-        self._attributes = self.profile.attributes(with_secrets=options.value.readsecrets)
         self._domains: Memory[str, tuple[Domain | None]] = Memory(DOMAINS)
         self._asking: Once[str, Domain | None] = Once()
         self._group: tuple[float, frozenset[str]] = (0.0, frozenset())
@@ -140,6 +141,13 @@ class Finder:
         names = members(found[0].attributes) if found else frozenset()
         self._group = (monotonic() + GROUP_SECONDS, names)
         return names
+
+    @property
+    def _attributes(self) -> list[str]:
+        """What is asked of people: secrets only where a mechanism that needs them may be switched on."""
+        sasl = self._sasl.value
+        listed = any(name.startswith(("SCRAM-", "CRAM-")) for name in sasl.mech_list)
+        return self.profile.attributes(with_secrets=sasl.scram or sasl.has_plain_passwords or listed)
 
     async def _one(self, base: str, search_filter: str) -> Found | None:
         found = await self._pool.search(Question(base, search_filter, self._attributes))

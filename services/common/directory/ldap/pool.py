@@ -74,8 +74,11 @@ class Pool:
         return await self._run("compare", lambda: self._read(lambda link: link.compare(dn, attribute, value)))
 
     async def reach(self) -> None:
-        """See that a server answers."""
-        await self._run("reach", lambda: self._read(lambda link: link.search(_ROOT)))
+        """Look whether the servers that failed answer again; before the first answer, all of them.
+
+        A question goes to a server that failed only where no other one answers, so somebody has to look.
+        """
+        await self._run("reach", self._reach)
 
     def close(self) -> None:
         """Close what is idle, and wait for nothing; threads that still ask close what they used."""
@@ -142,6 +145,19 @@ class Pool:
                 server.worked()
                 return value
         raise NoAnswer("; ".join(problems) or "no directory server answers")
+
+    def _reach(self) -> None:
+        """Raises NoAnswer where no server answers."""
+        for server in self._servers:
+            if server.up and (server.failing or not self.reached):
+                try:
+                    self._with_link(server.readers, partial(self._open_reader, server), lambda link: link.search(_ROOT))
+                except LinkLost as error:
+                    server.failed(str(error))
+                else:
+                    server.worked()
+        if not self.servers_up:
+            raise NoAnswer("no directory server answers")
 
     def _open(self, server: Server[Link]) -> Link:
         return Link(server.place, self._options.value)
