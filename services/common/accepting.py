@@ -96,7 +96,9 @@ class Acceptor:
         except (HeaderError, TimeoutError) as error:
             self._guard.cut_off(address, str(error) or "the header did not come")
             client.close()
-        except (OSError, ssl.SSLError, CertificateUnavailable, asyncio.CancelledError):
+        except (OSError, ssl.SSLError, CertificateUnavailable, asyncio.CancelledError) as error:
+            if isinstance(error, ssl.SSLCertVerificationError):
+                session_logger("tls", address=address).warning("client certificate refused", why=error.verify_message)
             client.close()
 
     async def _header(self, client: socket.socket, address: str) -> Forwarded:

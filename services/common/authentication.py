@@ -10,6 +10,7 @@ from functools import partial
 from hashlib import blake2b
 from typing import Final
 
+from services.common.certificatelogins import CertificateLogins
 from services.common.directory import Entry, LoginRefusal, LoginRefused
 from services.common.live import Live
 from services.common.login import Login
@@ -19,6 +20,7 @@ from services.common.peer import Peer
 from services.common.sasl.exchange import Exchange
 from services.common.sasl.mechanisms import APOP, MECHANISMS, Means, Mechanism, offered, works
 from services.common.sasl.steps import (
+    CertificateWanted,
     Challenge,
     Credentials,
     End,
@@ -56,6 +58,7 @@ class Authentication:
         self._service = service
         self._login = login
         self._configuration = configuration
+        self._certificates = CertificateLogins(service, login, configuration.part(lambda value: value.tls))
         self._decoy_key = _decoy_key(configuration.value.tls.keyfile)
 
     # ---- what is open on this connection
@@ -134,6 +137,8 @@ class Authentication:
         if isinstance(wanted, SecretWanted):
             entry = await self._login.account(self._split(wanted.name))
             return None if entry is None else _secret(entry, wanted.kind.value)
+        if isinstance(wanted, CertificateWanted):
+            return await self._certificates.name(peer.certificate or b"", self._split(wanted.authorize_as))
         return None
 
     # ---- who it is

@@ -294,7 +294,9 @@ class Channel(Protocol):
         transport: WriteTransport | None = None
         try:
             transport = cast("WriteTransport | None", await self._start_tls())
-        except (OSError, ssl.SSLError, CertificateUnavailable, RuntimeError):
+        except (OSError, ssl.SSLError, CertificateUnavailable, RuntimeError) as error:
+            if isinstance(error, ssl.SSLCertVerificationError):
+                self._certificate_refused(error.verify_message)
             # RuntimeError: the client was gone before the handshake could begin.
             self._transport.abort()
         self._task = None
@@ -310,6 +312,10 @@ class Channel(Protocol):
         for data in early or ():
             self.data_received(data)
         self._pump()
+
+    def _certificate_refused(self, why: str) -> None:
+        """The client's certificate does not count; for the log."""
+        raise NotImplementedError
 
     async def _start_tls(self) -> asyncio.Transport | None:
         tls = self.server.tls

@@ -18,6 +18,7 @@ from services.common.access.patterns import FilterError
 from services.common.options import Configuration
 from services.common.problems import ConfigurationError, Problem
 from services.common.settings import Setting, SettingsError, from_environment, from_file, from_text
+from services.common.tls import CertificateError, sni_pairs
 from services.common.values import TABLE, Row, convert, find_row, no_option, variable
 
 __all__ = [
@@ -165,8 +166,12 @@ def shown(configuration: Configuration) -> list[tuple[Row, str]]:
 
 def files(configuration: Configuration) -> list[str]:
     """Files whose change is taken up while running, beside the configuration file and the users file."""
-    named = (value_of(configuration, row.name) for row in rows() if row.group == "tls" and row.option.path)
-    return [path for path in named if path]
+    named = [value_of(configuration, row.name) for row in rows() if row.group == "tls" and row.option.path]
+    try:
+        more = [str(pair / name) for pair in sni_pairs(configuration.tls.snifolder) for name in ("tls.crt", "tls.key")]
+    except CertificateError:
+        more = []
+    return [path for path in (*named, *more) if path]
 
 
 # ---- changing it ----------------------------------------------------------------------------------------------------

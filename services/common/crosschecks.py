@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import ssl
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Final
 
+from services.common.certmap import CertmapError
+from services.common.certmapfile import load_certmap
 from services.common.framesocket import MAX_SOCKET_PATH, frames_path
 from services.common.listening import bind_port
 from services.common.options import Configuration
@@ -121,6 +122,9 @@ def _needs(configuration: Configuration) -> Iterator[Problem]:
     wanted: tuple[tuple[str, bool, str, dict[str, Any]], ...] = (
         ("lmtp.requireclientcert", configuration.lmtp.enable and configuration.lmtp.requireclientcert, "yes",
          {"tls.certfile": tls.certfile, "tls.clientca": tls.clientca}),
+        ("tls.snifolder", bool(tls.snifolder), tls.snifolder, {"tls.certfile": tls.certfile}),
+        ("tls.crlfile", bool(tls.crlfile), tls.crlfile, {"tls.clientca": tls.clientca}),
+        ("tls.certmap", bool(tls.certmap), tls.certmap, {"tls.clientca": tls.clientca}),
         ("store.listen", bool(store.listen), store.listen,
          {"store.certfile": store.certfile, "store.cafile": store.cafile}),
         ("store.target", remote, store.target,
@@ -211,11 +215,29 @@ def check_files(configuration: Configuration) -> None:
         raise ConfigurationError(problems)
 
 
-def _certificate_loads(configuration: Configuration) -> Iterator[tuple[str, Callable[[], ssl.SSLContext]]]:
+def _certmap(path: str) -> None:
+    try:
+        load_certmap(path)
+    except CertmapError as error:
+        raise CertificateError(str(error)) from None
+
+
+def _certificate_loads(configuration: Configuration) -> Iterator[tuple[str, Callable[[], object]]]:
+    """By the option that brings the file in: each load has one more of them."""
     tls, store = configuration.tls, configuration.store
+    plain = replace(tls, snifolder="", crlfile="", ciphers="")
     if tls.certfile:
-        yield "tls.certfile", lambda: server_context(tls)
-    if tls.certfile and tls.clientca:
-        yield "tls.clientca", lambda: server_context(tls, ClientCertificates.REQUIRED)
+        yield "tls.certfile", lambda: server_context(plain)
+        if tls.ciphers:
+            yield "tls.ciphers", lambda: server_context(replace(plain, ciphers=tls.ciphers))
+        if tls.snifolder:
+            yield "tls.snifolder", lambda: server_context(replace(plain, snifolder=tls.snifolder))
+        if tls.clientca:
+            yield "tls.clientca", lambda: server_context(plain, ClientCertificates.REQUIRED)
+            if tls.crlfile:
+                crl = replace(plain, crlfile=tls.crlfile)
+                yield "tls.crlfile", lambda: server_context(crl, ClientCertificates.REQUIRED)
+    if tls.certmap:
+        yield "tls.certmap", lambda: _certmap(tls.certmap)
     if store.cafile:
         yield "store.cafile", lambda: client_context(store.cafile, store.clientcertfile, store.clientkeyfile)

@@ -14,10 +14,12 @@ from typing import Final, NoReturn
 from services.common.access.filters import Decision, Visit
 from services.common.access.patterns import NameNeeded, host
 from services.common.access.rules import decide_login
+from services.common.certmap import CertificateQuery
 from services.common.directory import (
     GONE,
     LOGS_IN,
     AddressUnknown,
+    CertificateDirectory,
     Directory,
     DirectoryUnavailable,
     Entry,
@@ -125,6 +127,14 @@ class Login:
         try:
             return await self._directory.lookup(address)
         except AddressUnknown:
+            return None
+
+    async def by_certificate(self, query: CertificateQuery) -> Entry | None:
+        """The account that a certificate means, None where it means none or several. Raises DirectoryUnavailable."""
+        directory = self._directory
+        try:
+            return await directory.by_certificate(query) if isinstance(directory, CertificateDirectory) else None
+        except LoginRefused:
             return None
 
     # ---- the judgement ----------------------------------------------------------------------------------------------

@@ -128,6 +128,9 @@ class PopOptions(ServiceOptions):
     banner: str = option(
         "Mailkeep POP3 ready", "Text of the greeting.", high=256, live=True, legacy="service.pop.banner"
     )
+    clientcertificates: bool = option(
+        False, "Whether clients are asked for a certificate of tls.clientca (AUTH=EXTERNAL); they need not have one."
+    )
     plaintextmincipher: int = option(
         128, "Bits that the cipher of TLS must have where passwords are sent; 0: they may be sent without TLS, -1: "
         "they are never taken.", low=-1, high=512, unit="bits", live=True,
@@ -185,6 +188,9 @@ class ImapOptions(ServiceOptions):
     )  # fmt: skip
     banner: str = option(
         "Mailkeep IMAP ready", "Text of the greeting.", high=256, live=True, legacy="service.imap.banner"
+    )
+    clientcertificates: bool = option(
+        True, "Whether clients are asked for a certificate of tls.clientca (AUTH=EXTERNAL); they need not have one."
     )
     plaintextmincipher: int = option(
         128, "Bits that the cipher of TLS must have where passwords are sent; 0: they may be sent without TLS, -1: "
@@ -460,8 +466,25 @@ class TlsOptions:
 
     certfile: str = option("", "Certificate chain (PEM); empty: no TLS.", path=True, live=True)
     keyfile: str = option("", "Private key (PEM).", path=True, live=True)
-    clientca: str = option("", "CA (PEM) of client certificates, for LMTP.", path=True, live=True)
+    snifolder: str = option(
+        "", "Folder of more certificates, a sub-folder with tls.crt and tls.key for each; a client gets the one that "
+        "has the host name it asks for, else tls.certfile.", path=True, live=True,
+    )  # fmt: skip
+    clientca: str = option(
+        "", "CA (PEM) of client certificates: for LMTP, IMAP and POP3, as their options say.", path=True, live=True
+    )
+    crlfile: str = option(
+        "", "Revocation lists (PEM) of that CA; with it every certificate's issuer needs one that is in force.",
+        path=True, live=True,
+    )  # fmt: skip
+    certmap: str = option(
+        "", "File in the format of certmap.conf that says which account a client certificate means; empty: the one "
+        "with the mail address in it.", path=True, live=True,
+    )  # fmt: skip
     minversion: str = option("TLSv1.2", "Oldest protocol version.", choices=("TLSv1.2", "TLSv1.3"), live=True)
+    ciphers: str = option(
+        "", "Cipher suites of TLS 1.2, as OpenSSL writes a list of them; empty: its own choice.", live=True
+    )
 
 
 @dataclass(frozen=True, slots=True)

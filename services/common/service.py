@@ -26,7 +26,7 @@ from services.common.store import ChangeFeed, Store
 from services.common.storeclient import StoreClient, connect
 from services.common.streamserver import StreamServer, TurnedAway
 from services.common.telemetry import Observer
-from services.common.tls import CertificateError, CertificateUnavailable, ClientCertificates, ServerTls
+from services.common.tls import CertificateError, CertificateUnavailable, ServerTls, asked_of_clients
 
 CLOSE_SECONDS: Final = 1.0
 """What is still to be told to the store after the drain may take; a store that is away is not waited for."""
@@ -190,13 +190,8 @@ class _Service:
 
 
 def _server_tls(configuration: Configuration, options: Any) -> ServerTls:
-    """Only services that have `requireclientcert` ask clients for certificates, where there is a CA for them."""
-    asks = getattr(options, "requireclientcert", None)
-    clients = ClientCertificates.NONE
-    if asks is not None:
-        clients = ClientCertificates.REQUIRED if asks else ClientCertificates.OPTIONAL
     try:
-        return ServerTls(configuration.tls, clients)
+        return ServerTls(configuration.tls, asked_of_clients(options))
     except CertificateError as error:
         raise StartError(str(error)) from None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from functools import cached_property
@@ -43,11 +43,31 @@ class ClientCertificates(Enum):
     REQUIRED = ssl.CERT_REQUIRED
 
 
+def asked_of_clients(options: object) -> ClientCertificates:
+    """Whether a service asks its clients for certificates, where there is a CA for them; `options` are its group."""
+    if getattr(options, "requireclientcert", False):
+        return ClientCertificates.REQUIRED
+    asks = getattr(options, "clientcertificates", hasattr(options, "requireclientcert"))
+    return ClientCertificates.OPTIONAL if asks else ClientCertificates.NONE
+
+
 class ServerContext(ssl.SSLContext):
     """A server's context that remembers its certificate, which the ssl module does not tell."""
 
     certificate: bytes = b""
     """The server's own (DER)."""
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The host names of the certificate, in lower case."""
+        from cryptography import x509
+
+        certificate = x509.load_der_x509_certificate(self.certificate)
+        try:
+            found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except x509.ExtensionNotFound:
+            return ()
+        return tuple(name.lower() for name in found.get_values_for_type(x509.DNSName))
 
     @cached_property
     def endpoint(self) -> bytes | None:
@@ -85,7 +105,7 @@ class ServerTls:
     def __init__(self, options: TlsOptions, clients: ClientCertificates = ClientCertificates.NONE) -> None:
         """Raises CertificateError."""
         self._clients = clients
-        self._context: ssl.SSLContext | None = None
+        self._context: ServerContext | None = None
         self.load(options)
 
     @property
@@ -94,7 +114,7 @@ class ServerTls:
         return self._context is not None
 
     @property
-    def context(self) -> ssl.SSLContext:
+    def context(self) -> ServerContext:
         """For the next handshake. Raises CertificateUnavailable."""
         if self._context is None:
             raise CertificateUnavailable
@@ -107,15 +127,66 @@ class ServerTls:
 
 def server_context(options: TlsOptions, clients: ClientCertificates = ClientCertificates.NONE) -> ServerContext:
     """A context for servers; cipher suites are OpenSSL's choice. Raises CertificateError."""
+    context = _one_server_context(options, clients, options.certfile, options.keyfile)
+    others = [
+        _one_server_context(options, clients, str(pair / "tls.crt"), str(pair / "tls.key"))
+        for pair in sni_pairs(options.snifolder)
+    ]
+    if others:
+        context.sni_callback = by_server_name(others)
+    return context
+
+
+def _one_server_context(options: TlsOptions, clients: ClientCertificates, certfile: str, keyfile: str) -> ServerContext:
     context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = VERSIONS[options.minversion]
     context.options |= ssl.OP_NO_RENEGOTIATION
-    _load_pair(context, options.certfile, options.keyfile)
-    context.certificate = _leaf(options.certfile)
+    _set_ciphers(context, options.ciphers)
+    _load_pair(context, certfile, keyfile)
+    context.certificate = _leaf(certfile)
     if clients is ClientCertificates.REQUIRED or (clients is ClientCertificates.OPTIONAL and options.clientca):
         _load_ca(context, options.clientca)
+        if options.crlfile:
+            _load_ca(context, options.crlfile)
+            context.verify_flags |= ssl.VerifyFlags.VERIFY_CRL_CHECK_LEAF
         context.verify_mode = ssl.VerifyMode(clients.value)
     return context
+
+
+def _set_ciphers(context: ssl.SSLContext, ciphers: str) -> None:
+    try:
+        context.set_ciphers(ciphers or "DEFAULT")
+    except ssl.SSLError as error:
+        raise CertificateError(f"cipher suites {ciphers}: {_why(error)}") from None
+
+
+def sni_pairs(folder: str) -> list[Path]:
+    """The sub-folders of `tls.snifolder`, in their order. Raises CertificateError where the folder cannot be read."""
+    if not folder:
+        return []
+    try:
+        return sorted(path.parent for path in Path(folder).glob("*/tls.crt"))
+    except OSError as error:
+        raise CertificateError(f"folder {folder}: {_why(error)}") from None
+
+
+def by_server_name(contexts: Sequence[ServerContext]) -> Callable[[ssl.SSLObject, str | None, ssl.SSLContext], None]:
+    """What picks the context by the name that a client asks for (RFC 6066 section 3); the first that has it.
+
+    Names are those of the certificates; `*` stands for one label at the beginning (RFC 9525 section 6.3).
+    """
+    known: dict[str, ServerContext] = {}
+    for context in contexts:
+        for name in context.names:
+            known.setdefault(name, context)
+
+    def pick(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+        asked = (name or "").lower()
+        found = known.get(asked) or known.get(f"*.{asked.partition('.')[2]}")
+        if found is not None:
+            connection.context = found
+
+    return pick
 
 
 def client_context(cafile: str, certfile: str = "", keyfile: str = "") -> ssl.SSLContext:
@@ -158,8 +229,9 @@ def _load_ca(context: ssl.SSLContext, cafile: str) -> None:
 
 def _why(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
-        reason = error.reason or "not usable"
-        return reason.lower().replace("_", " ")
+        # Some have no reason at all, not even None.
+        reason = getattr(error, "reason", None) or "not usable"
+        return str(reason).lower().replace("_", " ")
     return getattr(error, "strerror", None) or str(error)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -18,7 +18,7 @@ from services.common.options import AccessOptions, Configuration, DirectoryOptio
 from services.common.store import ChangeFeed, Store
 from services.common.streamserver import StreamServer
 from services.common.telemetry import NO_OBSERVER
-from services.common.tls import ServerTls
+from services.common.tls import ServerTls, asked_of_clients
 from services.imap.frontend import ImapFrontEnd
 from services.imap.service import ImapService
 from services.store.backends.memory import open_memory
@@ -151,7 +151,9 @@ class RunningImap:
         return client
 
 
-def configuration(imap: ImapOptions, certificate: Certificate | None, sasl: SaslOptions) -> Configuration:
+def configuration(
+    imap: ImapOptions, certificate: Certificate | None, sasl: SaslOptions, client_tls: Mapping[str, str] | None = None
+) -> Configuration:
     """Options for a test: refusals are not delayed."""
     files = (str(certificate.certfile), str(certificate.keyfile)) if certificate else ("", "")
     return Configuration(
@@ -159,7 +161,7 @@ def configuration(imap: ImapOptions, certificate: Certificate | None, sasl: Sasl
         imap=imap,
         directory=DirectoryOptions(faildelay=0),
         sasl=sasl,
-        tls=TlsOptions(certfile=files[0], keyfile=files[1]),
+        tls=TlsOptions(certfile=files[0], keyfile=files[1], **dict(client_tls or {})),
     )
 
 
@@ -172,6 +174,7 @@ async def imap_service(
     imap: ImapOptions | None = None,
     certificate: Certificate | None = None,
     sasl: SaslOptions | None = None,
+    client_tls: Mapping[str, str] | None = None,
     trusted: Sequence[str] = (),
     people: Directory | None = None,
     tick: float = 0.02,
@@ -179,7 +182,7 @@ async def imap_service(
     """A service for the time of a test."""
     live = Live(
         replace(
-            configuration(imap or ImapOptions(), certificate, sasl or SaslOptions()),
+            configuration(imap or ImapOptions(), certificate, sasl or SaslOptions(), client_tls),
             access=AccessOptions(trustedproxies=tuple(trusted)),
         )
     )
@@ -189,7 +192,7 @@ async def imap_service(
     service = ImapService(store, feed, bodies, login, live)
     front = ImapFrontEnd(service)
     options: Live[Any] = live.part(lambda value: value.imap)
-    tls = ServerTls(live.value.tls)
+    tls = ServerTls(live.value.tls, asked_of_clients(live.value.imap))
     server = StreamServer(
         "imap",
         front.connect,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from services.common.certmap import CertificateQuery
 from services.common.directory import (
     AddressUnknown,
     DirectoryUnavailable,
@@ -14,6 +15,7 @@ from services.common.directory import (
     Status,
     parse_name,
 )
+from services.common.directory.matching import matches
 from services.common.domain import Quota
 
 PASSWORD = "correct horse"
@@ -31,6 +33,8 @@ class People:
     secrets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """`Entry.secrets` by account."""
     administrators: frozenset[str] = frozenset()
+    dns: Mapping[str, str] = field(default_factory=dict)
+    """`Entry.dn` by account."""
     away: bool = False
     generation: int = 0
     ready: bool = True
@@ -57,6 +61,13 @@ class People:
             raise LoginRefused(LoginRefusal.CREDENTIALS)
         return self._entry(account)
 
+    async def by_certificate(self, query: CertificateQuery) -> Entry:
+        """See `CertificateDirectory.by_certificate`."""
+        found = [entry for entry in map(self._entry, self.passwords) if matches(entry, query)]
+        if len(found) != 1:
+            raise LoginRefused(LoginRefusal.CREDENTIALS)
+        return found[0]
+
     async def lookup(self, address: str) -> Entry:
         """See `Directory.lookup`."""
         account = str(parse_name(address))
@@ -73,4 +84,5 @@ class People:
             secrets=self.secrets.get(account, ()),
             administrator=account in self.administrators,
             password_stamp=self.passwords[account],
+            dn=self.dns.get(account, ""),
         )

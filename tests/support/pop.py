@@ -19,7 +19,7 @@ from services.common.options import AccessOptions, Configuration, DirectoryOptio
 from services.common.store import Store
 from services.common.streamserver import StreamServer
 from services.common.telemetry import NO_OBSERVER
-from services.common.tls import ServerTls
+from services.common.tls import ServerTls, asked_of_clients
 from services.pop.frontend import PopFrontEnd
 from tests.support.certificates import Certificate
 from tests.support.people import PASSWORD, People
@@ -89,7 +89,9 @@ class PopService:
         return next(port for listener, _, port in self.server.addresses if listener.tls == tls)
 
 
-def configuration(pop: PopOptions, certificate: Certificate | None, sasl: SaslOptions) -> Configuration:
+def configuration(
+    pop: PopOptions, certificate: Certificate | None, sasl: SaslOptions, client_tls: Mapping[str, str] | None = None
+) -> Configuration:
     """Options for a test: refusals are not delayed."""
     files = (str(certificate.certfile), str(certificate.keyfile)) if certificate else ("", "")
     return Configuration(
@@ -97,7 +99,7 @@ def configuration(pop: PopOptions, certificate: Certificate | None, sasl: SaslOp
         pop=pop,
         directory=DirectoryOptions(faildelay=0),
         sasl=sasl,
-        tls=TlsOptions(certfile=files[0], keyfile=files[1]),
+        tls=TlsOptions(certfile=files[0], keyfile=files[1], **dict(client_tls or {})),
     )
 
 
@@ -109,6 +111,7 @@ async def pop_service(
     pop: PopOptions | None = None,
     certificate: Certificate | None = None,
     sasl: SaslOptions | None = None,
+    client_tls: Mapping[str, str] | None = None,
     trusted: Sequence[str] = (),
     directory: Directory | None = None,
     tick: float = 0.02,
@@ -116,14 +119,14 @@ async def pop_service(
     """A service for the time of a test."""
     live = Live(
         replace(
-            configuration(pop or PopOptions(), certificate, sasl or SaslOptions()),
+            configuration(pop or PopOptions(), certificate, sasl or SaslOptions(), client_tls),
             access=AccessOptions(trustedproxies=tuple(trusted)),
         )
     )
     login = Login(directory or people(), live.part(lambda value: value.directory), NO_OBSERVER)
     front = PopFrontEnd(live, store, bodies, login)
     options: Live[Any] = live.part(lambda value: value.pop)
-    tls = ServerTls(live.value.tls)
+    tls = ServerTls(live.value.tls, asked_of_clients(live.value.pop))
     server = StreamServer(
         "pop",
         front.connect,

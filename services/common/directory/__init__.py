@@ -13,9 +13,12 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from services.common.domain import Quota
+
+if TYPE_CHECKING:
+    from services.common.certmap import CertificateQuery
 
 UNLIMITED: Final = Quota()
 
@@ -205,6 +208,17 @@ class Directory(Protocol):
     @property
     def ready(self) -> bool:
         """Whether it can answer now."""
+
+
+@runtime_checkable
+class CertificateDirectory(Protocol):
+    """A directory that can say whom a client's certificate means."""
+
+    async def by_certificate(self, query: CertificateQuery) -> Entry:
+        """The one account that is like the query says, whatever its status.
+
+        Raises LoginRefused (CREDENTIALS: there is none, or there are several), DirectoryUnavailable.
+        """
 
 
 @dataclass(frozen=True, slots=True)

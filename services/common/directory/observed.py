@@ -6,7 +6,16 @@ from collections.abc import Awaitable
 from time import perf_counter
 from typing import Final, TypeVar
 
-from services.common.directory import AddressUnknown, Directory, DirectoryUnavailable, Entry, LoginRefused
+from services.common.certmap import CertificateQuery
+from services.common.directory import (
+    AddressUnknown,
+    CertificateDirectory,
+    Directory,
+    DirectoryUnavailable,
+    Entry,
+    LoginRefusal,
+    LoginRefused,
+)
 from services.common.telemetry import Observer
 
 T = TypeVar("T")
@@ -37,6 +46,12 @@ class ObservedDirectory:
     async def lookup(self, address: str) -> Entry:
         """See `Directory.lookup`."""
         return await self._timed("lookup", self._directory.lookup(address))
+
+    async def by_certificate(self, query: CertificateQuery) -> Entry:
+        """See `CertificateDirectory.by_certificate`; refused where the directory cannot say it."""
+        if not isinstance(self._directory, CertificateDirectory):
+            raise LoginRefused(LoginRefusal.CREDENTIALS, "this directory does not know certificates")
+        return await self._timed("by_certificate", self._directory.by_certificate(query))
 
     @property
     def generation(self) -> int:

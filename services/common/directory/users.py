@@ -8,7 +8,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Final
 
+from services.common.certmap import CertificateQuery
 from services.common.directory import AddressUnknown, Entry, LoginRefusal, LoginRefused, Name, parse_name
+from services.common.directory.matching import matches
 from services.common.directory.usersfile import User, Users, UsersFile, UsersFileError
 from services.common.live import Live
 from services.common.options import DirectoryOptions
@@ -78,6 +80,14 @@ class UsersFileDirectory:
         if user is None:
             raise LoginRefused(LoginRefusal.CREDENTIALS, "no such account")
         return user.entry
+
+    async def by_certificate(self, query: CertificateQuery) -> Entry:
+        """See `CertificateDirectory.by_certificate`."""
+        await self.refresh()
+        found = [user.entry for user in self._users.by_name.values() if matches(user.entry, query)]
+        if len(found) != 1:
+            raise LoginRefused(LoginRefusal.CREDENTIALS, f"the certificate means {len(found) or 'no'} accounts")
+        return found[0]
 
     async def lookup(self, address: str) -> Entry:
         """See `Directory.lookup`."""

@@ -23,6 +23,7 @@ from tests.support.pop import pop_service
 from tests.support.scramclient import ScramClient
 from tests.support.store import StoreFixture
 
+BOTH_LOOPS = True
 ADMIN = "admin@example.com"
 ON = SaslOptions(scram=True, has_plain_passwords=True)
 SECRETS = (f"SCRAM-SHA-256${make_secret(PASSWORD, 4096)}", f"{{CLEARTEXT}}{PASSWORD}")
