@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntFlag
-from typing import Final, NewType
+from typing import Final, NamedTuple, NewType
 
 AccountId = NewType("AccountId", int)
 MailboxId = NewType("MailboxId", int)
@@ -218,6 +218,33 @@ class FlagResult:
     previous: int
     rows: Rows
     conflicts: array[int]
+
+
+MAX_EDITS: Final = 512
+"""Changes that `Store.modify_each` takes at once."""
+
+
+class FlagEdit(NamedTuple):
+    """A change of the system flags of one message; many of them travel together (`Store.modify_each`)."""
+
+    account_id: AccountId
+    mailbox_id: MailboxId
+    uid: int
+    operation: FlagOperation
+    system: int
+
+
+class FlagEdited(NamedTuple):
+    """What came of it. `mailbox_modseq`, `unseen` and `deleted` are the mailbox's after the change, `previous` its
+    modification sequence before; a message that is gone has the `modseq` 0.
+    """
+
+    previous: int
+    mailbox_modseq: int
+    unseen: int
+    deleted: int
+    flags: int
+    modseq: int
 
 
 @dataclass(frozen=True, slots=True)

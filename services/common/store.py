@@ -24,6 +24,8 @@ from services.common.domain import (
     Delivered,
     ExpungeResult,
     FlagChange,
+    FlagEdit,
+    FlagEdited,
     FlagResult,
     LoginSession,
     MailboxDelta,
@@ -35,6 +37,7 @@ from services.common.domain import (
     Recipient,
     TextKey,
 )
+from services.common.errors import StoreError
 
 
 class Store(Protocol):
@@ -107,6 +110,12 @@ class Store(Protocol):
         unchanged_since: int | None = None,
     ) -> FlagResult:
         """STORE. Idempotent by nature. Raises KEYWORD_LIMIT, KEYWORD_INVALID, MAILBOX_NOT_FOUND."""
+
+    async def modify_each(self, edits: Sequence[FlagEdit]) -> Sequence[FlagEdited | StoreError]:
+        """STORE of many sessions, one message each, in this order: an outcome for each (MAILBOX_NOT_FOUND ...).
+
+        At most `MAX_EDITS`. Idempotent by nature. What is raised concerns all of them.
+        """
 
     async def append(
         self, account_id: AccountId, mailbox: str, items: Sequence[AppendItem], quota: Quota, *, request_id: str

@@ -1,17 +1,22 @@
 """Flag changes on their way to the store: those that can share a call do.
 
-While a change of a mailbox is being made durable, the same change asked for by other sessions waits and then goes as
-one call for all their messages. Each session still gets its answer only when its own messages are on disk.
+Changes of one message's system flags, which is what clients ask for nearly always, go as columns: all that the sessions
+of this process want in the same turn of the loop, in whatever mailboxes, is one call.
+Of the others, those that want the same of a mailbox wait while a change of it is being made durable, and then go as one
+call for all their messages. Each session still gets its answer only when its own messages are on disk.
 """
 
 from __future__ import annotations
 
+import logging
+from array import array
 from asyncio import Future, create_task, get_running_loop, shield
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from services.common.domain import FlagChange, FlagResult, Rows
+from services.common.domain import MAX_EDITS, FlagChange, FlagEdit, FlagEdited, FlagResult, Rows
+from services.common.errors import Reason, StoreError
 
 if TYPE_CHECKING:
     from asyncio import Task
@@ -19,7 +24,10 @@ if TYPE_CHECKING:
     from services.common.store import Store
     from services.imap.sharedmailbox import SharedMailbox
 
+_log = logging.getLogger(__name__)
+
 Mailbox: TypeAlias = tuple[int, int]
+_NONE: Final = array("I")
 
 
 @dataclass(slots=True)
@@ -31,13 +39,18 @@ class _Batch:
     uids: set[int] = field(default_factory=set)
 
 
+_Wanted: TypeAlias = "tuple[SharedMailbox, FlagEdit, Future[FlagResult]]"
+
+
 class FlagWrites:
     """Makes changes of flags, and takes their outcome into the mailbox."""
 
-    __slots__ = ("_running", "_store", "_tasks", "_waiting")
+    __slots__ = ("_edits", "_running", "_store", "_tasks", "_waiting")
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._edits: list[_Wanted] = []
+        """Changes of one message that this turn of the loop has brought."""
         self._running: dict[Mailbox, int] = {}
         """Calls under way for each mailbox."""
         self._waiting: dict[Mailbox, dict[FlagChange, _Batch]] = {}
@@ -47,6 +60,8 @@ class FlagWrites:
         self, shared: SharedMailbox, uids: Sequence[int], change: FlagChange, unchanged_since: int | None = None
     ) -> FlagResult:
         """`Store.modify_flags`; the result is in `shared` when this returns."""
+        if len(uids) == 1 and not change.keywords and unchanged_since is None:
+            return await self._edit(shared, FlagEdit(*shared.key, uids[0], change.operation, change.system))
         if shared.key not in self._running or unchanged_since is not None:
             return await self._call(shared, uids, change, unchanged_since)
         batches = self._waiting.setdefault(shared.key, {})
@@ -55,6 +70,41 @@ class FlagWrites:
             batch = batches[change] = _Batch(shared, get_running_loop().create_future())
         batch.uids.update(uids)
         return _part(await shield(batch.result), set(uids))
+
+    def _edit(self, shared: SharedMailbox, edit: FlagEdit) -> Future[FlagResult]:
+        loop = get_running_loop()
+        if not self._edits:
+            loop.call_soon(self._send_edits)
+        future: Future[FlagResult] = loop.create_future()
+        self._edits.append((shared, edit, future))
+        return future
+
+    def _send_edits(self) -> None:
+        edits, self._edits = self._edits, []
+        for start in range(0, len(edits), MAX_EDITS):
+            self._start(self._make(edits[start : start + MAX_EDITS]))
+
+    async def _make(self, wanted: list[_Wanted]) -> None:
+        """Have changes made; a session that has gone meanwhile is not told, but the others are of its change."""
+        try:
+            outcomes = await self._store.modify_each([edit for _, edit, _ in wanted])
+        except Exception as error:
+            outcomes = [error if isinstance(error, StoreError) else StoreError(Reason.INTERNAL)] * len(wanted)
+            if not isinstance(error, StoreError):
+                _log.exception("changes of flags failed")
+        for (shared, edit, future), outcome in zip(wanted, outcomes, strict=True):
+            if isinstance(outcome, StoreError):
+                if not future.done():
+                    future.set_exception(StoreError(outcome.reason, outcome.metadata))
+                continue
+            shared.apply_edit(edit.uid, outcome)
+            if not future.done():
+                future.set_result(_result(shared, edit.uid, outcome))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _call(
         self, shared: SharedMailbox, uids: Sequence[int], change: FlagChange, unchanged_since: int | None = None
@@ -75,9 +125,7 @@ class FlagWrites:
             return
         del self._running[key]
         for change, batch in self._waiting.pop(key, {}).items():
-            task = create_task(self._run(batch, change))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._start(self._run(batch, change))
 
     async def _run(self, batch: _Batch, change: FlagChange) -> None:
         try:
@@ -87,6 +135,14 @@ class FlagWrites:
             batch.result.exception()  # those who waited may all be gone
         else:
             batch.result.set_result(result)
+
+
+def _result(shared: SharedMailbox, uid: int, edited: FlagEdited) -> FlagResult:
+    """The outcome of a change of one message; without a row where it is gone."""
+    rows = Rows()
+    if edited.modseq:
+        rows = Rows(array("I", (uid,)), array("Q", (edited.flags,)), array("Q", (edited.modseq,)))
+    return FlagResult(shared.status, edited.previous, rows, _NONE)
 
 
 def _part(result: FlagResult, uids: set[int]) -> FlagResult:

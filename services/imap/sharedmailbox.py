@@ -25,6 +25,7 @@ from services.common.domain import (
     AccountId,
     Column,
     ExpungeResult,
+    FlagEdited,
     FlagResult,
     MailboxDelta,
     MailboxId,
@@ -180,6 +181,19 @@ class SharedMailbox:
         self._advance(result.previous, result.status)
         self._announce()
 
+    def apply_edit(self, uid: int, edited: FlagEdited) -> None:
+        """Take the outcome of an own STORE of one message. Nothing but its counters came to the mailbox with it."""
+        if edited.modseq:
+            self._take_row(uid, edited.flags, edited.modseq)
+        after = edited.mailbox_modseq
+        if edited.previous <= self.known < after:
+            self.known = after
+            self.ahead = False
+            self.status = replace(self.status, modseq=after, unseen=edited.unseen, deleted=edited.deleted)
+        elif after > self.known:
+            self.ahead = True
+        self._announce()
+
     def apply_expunge(self, result: ExpungeResult) -> None:
         """Take the outcome of an own EXPUNGE."""
         self._remove(result.uids)
@@ -227,10 +241,13 @@ class SharedMailbox:
 
     def _merge(self, rows: Rows) -> None:
         for uid, flags, modseq in zip(rows.uids, rows.flags, rows.modseqs, strict=True):
-            if uid > self.top:
-                self._append(uid, flags, modseq)
-            else:
-                self._change(uid, flags, modseq)
+            self._take_row(uid, flags, modseq)
+
+    def _take_row(self, uid: int, flags: int, modseq: int) -> None:
+        if uid > self.top:
+            self._append(uid, flags, modseq)
+        else:
+            self._change(uid, flags, modseq)
 
     def _append(self, uid: int, flags: int, modseq: int) -> None:
         self.top = uid

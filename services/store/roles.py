@@ -18,8 +18,8 @@ _DELIVERY: Final = frozenset({"DeliverMessage", "UploadDelivery"})
 _MAILBOXES: Final = frozenset(
     {
         "ListMailboxes", "CreateMailbox", "RenameMailbox", "DeleteMailbox", "ListSubscriptions", "ModifySubscription",
-        "SyncMailbox", "FetchColumns", "ModifyFlags", "AppendMessages", "UploadMessages", "CopyMessages",
-        "ExpungeMessages", "SearchMessages", "WatchChanges",
+        "SyncMailbox", "FetchColumns", "ModifyFlags", "BatchModifyFlags", "AppendMessages",
+        "UploadMessages", "CopyMessages", "ExpungeMessages", "SearchMessages", "WatchChanges",
     }
 )  # fmt: skip
 _ADMINISTRATION: Final = frozenset(

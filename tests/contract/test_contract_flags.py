@@ -15,6 +15,8 @@ from services.common.domain import (
     Account,
     AppendItem,
     FlagChange,
+    FlagEdit,
+    FlagEdited,
     FlagOperation,
     MailboxId,
     MailboxStatus,
@@ -176,3 +178,58 @@ async def test_a_mailbox_that_was_deleted_after_a_store(store: Store, account: A
     with pytest.raises(StoreError) as caught:
         await store.modify_flags(account.account_id, made.mailbox_id, [1], FlagChange(ADD, SEEN))
     assert caught.value.reason is Reason.MAILBOX_NOT_FOUND
+
+
+async def test_changes_of_many_sessions(store: Store, account: Account, inbox: MailboxStatus) -> None:
+    archive = await store.get_mailbox(account.account_id, "Archive")
+    await store.append(account.account_id, archive.name, [AppendItem(mail(), SEEN)], FREE, request_id=request())
+    here, there = (account.account_id, inbox.mailbox_id), (account.account_id, archive.mailbox_id)
+    before = (await store.sync_mailbox(*here)).status.modseq
+    outcomes = await store.modify_each([
+        FlagEdit(*here, 1, ADD, SEEN), FlagEdit(*there, 1, REPLACE, DELETED), FlagEdit(*here, 1, REMOVE, SEEN),
+        FlagEdit(*here, 2, ADD, SEEN), FlagEdit(*here, 99, ADD, SEEN),
+    ])  # fmt: skip
+    edited = [one for one in outcomes if not isinstance(one, StoreError)]
+    assert [(one.flags, one.unseen, one.deleted) for one in edited] == [
+        (SEEN, 3, 0), (DELETED, 1, 1), (0, 4, 0), (SEEN, 4, 0), (0, 4, 0),
+    ]  # fmt: skip
+    first, other, second, same, gone = edited
+    assert first.previous == before
+    assert first.previous < first.mailbox_modseq == first.modseq == second.previous < other.modseq < second.modseq
+    assert (same.previous, same.mailbox_modseq) == (second.modseq,) * 2
+    assert same.modseq <= before
+    assert gone == FlagEdited(second.modseq, second.modseq, 4, 0, 0, 0)
+    for where, last in ((here, second), (there, other)):
+        delta = await store.sync_mailbox(*where)
+        assert (delta.status.modseq, delta.changed.flags[0], delta.changed.modseqs[0]) == (
+            last.modseq, last.flags, last.modseq,
+        )  # fmt: skip
+        assert (delta.status.unseen, delta.status.deleted) == (last.unseen, last.deleted)
+
+
+async def test_of_many_changes_each_is_refused_alone(store: Store, account: Account, inbox: MailboxStatus) -> None:
+    here = (account.account_id, inbox.mailbox_id)
+    edits = [
+        FlagEdit(*here, 1, ADD, FLAGGED), FlagEdit(account.account_id, MailboxId(999), 1, ADD, FLAGGED),
+        FlagEdit(*here, 3, ADD, 1 << 7), FlagEdit(*here, 4, ADD, FLAGGED),
+    ]  # fmt: skip
+    first, absent, unknown, last = await store.modify_each(edits)
+    assert isinstance(first, FlagEdited)
+    assert isinstance(last, FlagEdited)
+    assert isinstance(absent, StoreError)
+    assert isinstance(unknown, StoreError)
+    assert (absent.reason, unknown.reason) == (Reason.MAILBOX_NOT_FOUND, Reason.INVALID_ARGUMENT)
+    delta = await store.sync_mailbox(*here)
+    assert list(delta.changed.flags) == [FLAGGED, SEEN, 0, FLAGGED, 0]
+
+
+async def test_one_change_and_many_give_the_same(store: Store, account: Account, inbox: MailboxStatus) -> None:
+    where = (account.account_id, inbox.mailbox_id)
+    for uid, operation, system in [(1, ADD, SEEN), (2, REMOVE, SEEN), (1, REPLACE, ANSWERED | DELETED), (5, ADD, 0)]:
+        (edited,) = await store.modify_each([FlagEdit(*where, uid, operation, system)])
+        again = await store.modify_flags(*where, [uid], FlagChange(operation, system))
+        assert isinstance(edited, FlagEdited)
+        assert (edited.flags, edited.modseq) == (again.rows.flags[0], again.rows.modseqs[0])
+        assert (edited.mailbox_modseq, edited.unseen, edited.deleted) == (
+            again.status.modseq, again.status.unseen, again.status.deleted,
+        )  # fmt: skip

@@ -21,6 +21,8 @@ from services.common.domain import (
     AppendItem,
     Column,
     FlagChange,
+    FlagEdit,
+    FlagEdited,
     FlagOperation,
     MailboxDelta,
     MailboxId,
@@ -124,9 +126,18 @@ class World:
         box, uids, (system, keywords) = self.boxes[name], self.some(self.boxes[name]), self.flags()
         operation = self.chance.choice([*FlagOperation])
         change = FlagChange(operation, system, keywords)
-        result = await self.store.modify_flags(self.account, await self.id_of(name), uids, change)
+        mailbox_id = await self.id_of(name)
         touched = sorted(set(uids) & box.messages.keys())
-        assert list(result.rows.uids) == touched
+        if not keywords and self.chance.random() < 0.5:
+            edits = [FlagEdit(self.account, mailbox_id, uid, operation, system) for uid in uids]
+            outcomes = await self.store.modify_each(edits) if edits else []
+            living = {
+                e.uid for e, one in zip(edits, outcomes, strict=True) if isinstance(one, FlagEdited) and one.modseq
+            }
+            assert sorted(living) == touched
+        else:
+            result = await self.store.modify_flags(self.account, mailbox_id, uids, change)
+            assert list(result.rows.uids) == touched
         for uid in touched:
             message = box.messages[uid]
             if operation is FlagOperation.REPLACE:

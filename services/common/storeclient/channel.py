@@ -26,7 +26,7 @@ CONTRACT_KEY: Final = "mailkeep-contract"
 GREETING_KEY: Final = "mailkeep-store"
 """Initial metadata of the store's long streams: the stream is open, its caller is let in; the value is CONTRACT."""
 
-CONTRACT: Final = "1"
+CONTRACT: Final = "2"
 """Which contract is spoken. It grows when an old caller and a new store, or the other way round, cannot work together;
 they then refuse one another, instead of misunderstanding.
 """

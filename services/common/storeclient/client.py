@@ -31,6 +31,8 @@ from services.common.domain import (
     Delivered,
     ExpungeResult,
     FlagChange,
+    FlagEdit,
+    FlagEdited,
     FlagResult,
     MailboxDelta,
     MailboxId,
@@ -221,6 +223,11 @@ class StoreClient:
             values.read_mailbox(reply.mailbox), reply.previous, values.read_rows(reply.rows),
             values.read_uids(reply.conflicts),
         )  # fmt: skip
+
+    async def modify_each(self, edits: Sequence[FlagEdit]) -> Sequence[FlagEdited | StoreError]:
+        """See `Store.modify_each`."""
+        (reply,) = await self._connection.parts("batch_modify_flags", values.edits(edits))
+        return values.read_edited(reply)
 
     async def append(
         self, account_id: AccountId, mailbox: str, items: Sequence[AppendItem], quota: Quota, *, request_id: str

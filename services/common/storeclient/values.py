@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 from mailproto.store.v1 import accounts_pb2, mailboxes_pb2, messages_pb2, sessions_pb2
 from services.common.domain import (
@@ -20,6 +20,9 @@ from services.common.domain import (
     AccountId,
     BodyRef,
     Columns,
+    FlagEdit,
+    FlagEdited,
+    FlagOperation,
     MailboxDelta,
     MailboxId,
     MailboxStatus,
@@ -28,10 +31,13 @@ from services.common.domain import (
     SessionInfo,
 )
 from services.common.errors import Reason, StoreError
+from services.common.storeclient.status import error_of, status_of
 
 DIGEST_SIZE: Final = 32
 DELTA_ROWS: Final = 8_192
 """Rows of a delta in one message."""
+NOT_EDITED: Final = FlagEdited(0, 0, 0, 0, 0, 0)
+_OPERATIONS: Final = {one.value: one for one in FlagOperation}
 _SWAP: Final = sys.byteorder == "big"
 
 
@@ -164,6 +170,55 @@ def extend_rows(value: Rows, message: messages_pb2.Rows) -> None:
     value.uids.extend(read_uids(message.uids))
     value.flags.extend(read_numbers(message.flags))
     value.modseqs.extend(read_numbers(message.modseqs))
+
+
+def edits(value: Sequence[FlagEdit]) -> messages_pb2.BatchModifyFlagsRequest:
+    """Changes of flags as columns. Raises INVALID_ARGUMENT for flags that are no system flags."""
+    accounts, mailboxes, uids, operations, system = zip(*value, strict=True)
+    if max(system) > 255:
+        raise StoreError(Reason.INVALID_ARGUMENT)
+    return messages_pb2.BatchModifyFlagsRequest(
+        account_ids=packed(array("Q", accounts)),
+        mailbox_ids=packed(array("Q", mailboxes)),
+        uids=packed(array("I", uids)),
+        operations=bytes([operation.value for operation in operations]),
+        system=bytes(system),
+    )
+
+
+def read_edits(message: messages_pb2.BatchModifyFlagsRequest) -> list[FlagEdit]:
+    """Changes of flags; raises INVALID_ARGUMENT also for operations that there are not."""
+    operations = [_OPERATIONS.get(number) for number in message.operations]
+    columns: tuple[Sequence[Any], ...] = (
+        read_numbers(message.account_ids), read_numbers(message.mailbox_ids), read_uids(message.uids),
+        operations, message.system,
+    )  # fmt: skip
+    if None in operations or len({len(column) for column in columns}) != 1:
+        raise StoreError(Reason.INVALID_ARGUMENT)
+    return list(map(FlagEdit, *columns))
+
+
+def edited(value: Sequence[FlagEdited | StoreError]) -> messages_pb2.BatchModifyFlagsResponse:
+    """What came of changes of flags, as columns."""
+    refusals = [(index, one) for index, one in enumerate(value) if isinstance(one, StoreError)]
+    columns = zip(*(NOT_EDITED if isinstance(one, StoreError) else one for one in value), strict=True)
+    previous, mailbox_modseqs, unseen, deleted, flags, modseqs = (packed(array("Q", column)) for column in columns)
+    return messages_pb2.BatchModifyFlagsResponse(
+        previous=previous, mailbox_modseqs=mailbox_modseqs, unseen=unseen, deleted=deleted, flags=flags,
+        modseqs=modseqs,
+        refusals=[messages_pb2.Refusal(index=index, status=status_of(error)) for index, error in refusals],
+    )  # fmt: skip
+
+
+def read_edited(message: messages_pb2.BatchModifyFlagsResponse) -> list[FlagEdited | StoreError]:
+    """What came of changes of flags."""
+    columns = (
+        message.previous, message.mailbox_modseqs, message.unseen, message.deleted, message.flags, message.modseqs,
+    )  # fmt: skip
+    found: list[FlagEdited | StoreError] = [*map(FlagEdited, *map(read_numbers, columns))]
+    for refusal in message.refusals:
+        found[refusal.index] = error_of(refusal.status)
+    return found
 
 
 def deltas(value: MailboxDelta) -> Iterator[messages_pb2.Delta]:

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
-from services.common.domain import SYSTEM_FLAGS, AccountId, FlagChange, FlagOperation, FlagResult, MailboxId
+from services.common.domain import (
+    SYSTEM_FLAGS,
+    AccountId,
+    FlagChange,
+    FlagEdit,
+    FlagEdited,
+    FlagOperation,
+    FlagResult,
+    MailboxId,
+)
 from services.common.errors import Reason, StoreError
 from services.store.backends import Transaction
 from services.store.changes import Change
@@ -16,6 +25,7 @@ from services.store.mailstore.outcome import Outcome, rows_of
 SYSTEM_MASK: Final = sum(SYSTEM_FLAGS)
 
 _SELECT: Final = "SELECT m.uid, m.flags, m.modseq FROM messages m WHERE m.account_id = $1 AND m.mailbox_id = $2"
+_ONE: Final = "SELECT flags, modseq FROM messages WHERE account_id = $1 AND mailbox_id = $2 AND uid = $3"
 _UPDATE: Final = "UPDATE messages SET flags = $4, modseq = $5 WHERE account_id = $1 AND mailbox_id = $2 AND uid = $3"
 
 _COMBINE: Final[dict[FlagOperation, Callable[[int, int], int]]] = {
@@ -52,6 +62,37 @@ async def modify(
     status = found.status()  # made now: the next rule goes on with `found`
     changes = [Change(account_id, mailbox_id, status.modseq, previous, lambda: status, changed)] if changed else []
     return Outcome(FlagResult(status, previous, rows_of(new), uidranges.packed(above)), changes)
+
+
+async def modify_each(tx: Transaction, edits: Sequence[FlagEdit]) -> Outcome[list[FlagEdited | StoreError]]:
+    """`Store.modify_each`. What is refused has written nothing, so the others need not be undone for it."""
+    results: list[FlagEdited | StoreError] = []
+    changes: list[Change] = []
+    for edit in edits:
+        try:
+            results.append(await _edit(tx, edit, changes))
+        except StoreError as error:
+            results.append(error)
+    return Outcome(results, changes)
+
+
+async def _edit(tx: Transaction, edit: FlagEdit, changes: list[Change]) -> FlagEdited:
+    account_id, mailbox_id, uid, operation, mask = edit
+    if mask & ~SYSTEM_MASK:
+        raise StoreError(Reason.INVALID_ARGUMENT)
+    found = await box.kept(tx, account_id, mailbox_id)
+    previous = found.modseq
+    row: Any = await tx.fetch_row(_ONE, account_id, mailbox_id, uid)
+    if row is None:
+        return FlagEdited(previous, previous, found.unseen, found.deleted, 0, 0)
+    old, modseq = row
+    new = _COMBINE[operation](old, mask)
+    if new != old:
+        await _write(tx, account_id, found, {uid: old}, [(uid, new)])
+        modseq, status = found.modseq, found.status()
+        changes.append(Change(account_id, mailbox_id, modseq, previous, lambda: status, [(uid, new)]))
+    box.keep(tx, account_id, found)
+    return FlagEdited(previous, found.modseq, found.unseen, found.deleted, new, modseq)
 
 
 async def _mask(tx: Transaction, account_id: AccountId, found: Box, wanted: FlagChange, used: bool) -> int:

@@ -24,6 +24,8 @@ from services.common.domain import (
     Delivered,
     ExpungeResult,
     FlagChange,
+    FlagEdit,
+    FlagEdited,
     FlagResult,
     MailboxDelta,
     MailboxId,
@@ -275,6 +277,17 @@ class MailStore:
         """STORE."""
         return await self._write(lambda tx: flags.modify(tx, account_id, mailbox_id, uids, change, unchanged_since))
 
+    async def modify_each(self, edits: Sequence[FlagEdit]) -> Sequence[FlagEdited | StoreError]:
+        """STORE of many sessions: one rule, where each by itself would cost a task, a job and a call."""
+        try:
+            return await self._write(lambda tx: flags.modify_each(tx, edits))
+        except Exception as error:
+            if len(edits) == 1:
+                return [_refused(error)]
+        # Whatever it was (a page that cannot be read, a disk that is full) may concern one of them only.
+        alone = await asyncio.gather(*(self.modify_each([edit]) for edit in edits))
+        return [outcome for (outcome,) in alone]
+
     async def append(
         self, account_id: AccountId, mailbox: str, items: Sequence[AppendItem], quota: Quota, *, request_id: str
     ) -> AppendResult:
@@ -459,6 +472,14 @@ class MailStore:
 
     async def _follow(self, account_id: AccountId, mailbox_id: MailboxId, since: int) -> MailboxDelta:
         return await self._read(lambda tx: messages.follow(tx, account_id, mailbox_id, since))
+
+
+def _refused(error: Exception) -> StoreError:
+    """What one of several callers hears of a failure."""
+    if isinstance(error, StoreError):
+        return error
+    _log.error("a change failed", exc_info=error)
+    return StoreError(Reason.INTERNAL)
 
 
 def _examine(body: bytes) -> tuple[bytes, Analysis]:

@@ -7,6 +7,7 @@ from typing import Final
 
 from mailproto.store.v1 import messages_pb2
 from services.common.domain import (
+    MAX_EDITS,
     AccountId,
     AppendItem,
     Column,
@@ -99,6 +100,16 @@ async def modify_flags(
         rows=values.rows(result.rows),
         conflicts=values.packed(result.conflicts),
     )
+
+
+async def batch_modify_flags(
+    desk: Desk, request: messages_pb2.BatchModifyFlagsRequest, caller: Caller
+) -> messages_pb2.BatchModifyFlagsResponse:
+    """MessageService.BatchModifyFlags."""
+    edits = values.read_edits(request)
+    if not 0 < len(edits) <= MAX_EDITS:
+        raise StoreError(Reason.INVALID_ARGUMENT)
+    return values.edited(await desk.store.modify_each(edits))
 
 
 async def append_messages(
@@ -195,6 +206,7 @@ HANDLERS: Final[Handlers] = {
     "SyncMailbox": sync_mailbox,
     "FetchColumns": fetch_columns,
     "ModifyFlags": modify_flags,
+    "BatchModifyFlags": batch_modify_flags,
     "AppendMessages": append_messages,
     "UploadMessages": upload_messages,
     "CopyMessages": copy_messages,

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from typing import cast
 
 import pytest
 
-from services.common.domain import DELETED, FLAGGED, SEEN, FlagChange, FlagOperation
+from services.common.domain import (
+    DELETED,
+    FLAGGED,
+    SEEN,
+    AppendItem,
+    FlagChange,
+    FlagEdit,
+    FlagEdited,
+    FlagOperation,
+    FlagResult,
+    Quota,
+)
 from services.common.errors import Reason, StoreError
+from services.common.store import Store
+from services.imap.flagging import FlagWrites
 from services.imap.sharedmailbox import SharedMailbox
 from tests.support.imap import RunningImap, local_imap
 
@@ -66,3 +81,54 @@ async def test_one_who_gives_up_does_not_take_the_others_along() -> None:
         with pytest.raises(asyncio.CancelledError):
             await tasks[1]
         await tasks[0]
+
+
+class _Counting:
+    """The store, counting."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.calls = 0
+
+    async def modify_each(self, edits: Sequence[FlagEdit]) -> Sequence[FlagEdited | StoreError]:
+        """Pass it on."""
+        self.calls += 1
+        return await self._store.modify_each(edits)
+
+
+async def test_sessions_that_change_a_message_each_share_a_call() -> None:
+    async with local_imap([MESSAGE % number for number in range(9)]) as running:
+        shared = await _mailbox(running)
+        store = _Counting(running.store)
+        flags = FlagWrites(cast("Store", store))
+        changes = [FlagChange(FlagOperation.ADD, bit) for bit in (SEEN, FLAGGED, DELETED)]
+        work = [flags.modify(shared, [uid], changes[uid % 3]) for uid in range(1, 10)]
+        results = await asyncio.gather(*work, flags.modify(shared, [77], FLAG))
+        assert store.calls == 1
+        assert [list(result.rows.uids) for result in results] == [*([uid] for uid in range(1, 10)), []]
+        assert list(shared.flags) == [(SEEN, FLAGGED, DELETED)[uid % 3] for uid in range(1, 10)]
+        status = await running.store.get_mailbox(shared.account_id, "INBOX")
+        assert (shared.status.modseq, shared.status.unseen, shared.status.deleted) == (
+            status.modseq, status.unseen, status.deleted,
+        )  # fmt: skip
+
+
+async def test_one_of_many_is_refused_alone() -> None:
+    async with local_imap([MESSAGE % number for number in range(3)]) as running:
+        shared, flags = await _mailbox(running), running.service.flags
+        made = await running.store.create_mailbox(shared.account_id, "Short-lived")
+        await running.store.append(
+            shared.account_id, made.name, [AppendItem(MESSAGE % 9)], Quota(), request_id="short-lived"
+        )
+        client = await running.client(select="Short-lived")
+        lost = running.service.mailboxes.get(shared.account_id, made.mailbox_id)
+        assert lost is not None
+        await running.store.delete_mailbox(shared.account_id, made.name)
+        work = [flags.modify(shared, [1], FLAG), flags.modify(lost, [1], FLAG), flags.modify(shared, [2], FLAG)]
+        first, refused, last = await asyncio.gather(*work, return_exceptions=True)
+        assert isinstance(refused, StoreError)
+        assert refused.reason is Reason.MAILBOX_NOT_FOUND
+        assert isinstance(first, FlagResult)
+        assert isinstance(last, FlagResult)
+        assert list(shared.flags) == [FLAGGED, FLAGGED, 0]
+        await client.ok("LOGOUT")

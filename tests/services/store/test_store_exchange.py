@@ -9,7 +9,14 @@ from collections.abc import AsyncIterator, Callable
 import grpc
 import pytest
 
-from mailproto.store.v1 import accounts_pb2, accounts_pb2_grpc, exchange_pb2, mailboxes_pb2, mailboxes_pb2_grpc
+from mailproto.store.v1 import (
+    accounts_pb2,
+    accounts_pb2_grpc,
+    exchange_pb2,
+    mailboxes_pb2,
+    mailboxes_pb2_grpc,
+    messages_pb2,
+)
 from services.common.domain import AccountId, Column, MailboxId, MailboxStatus
 from services.common.errors import Reason, StoreError
 from services.common.storeclient import connection, exchange
@@ -317,4 +324,35 @@ async def test_a_reply_above_the_largest_frame_is_refused_by_itself(
 async def test_bad_columns_are_refused(store: StoreFixture) -> None:
     with pytest.raises(StoreError) as caught:
         await store.client.fetch_columns(ONE, MailboxId(1), Column(1 << 20))
+    assert caught.value.reason is Reason.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        messages_pb2.BatchModifyFlagsRequest(),
+        messages_pb2.BatchModifyFlagsRequest(
+            account_ids=bytes(8), mailbox_ids=bytes(8), uids=bytes(8), operations=b"\2", system=b"\1"
+        ),
+        messages_pb2.BatchModifyFlagsRequest(
+            account_ids=bytes(8), mailbox_ids=bytes(8), uids=bytes(4), operations=b"\7", system=b"\1"
+        ),
+        messages_pb2.BatchModifyFlagsRequest(
+            account_ids=bytes(8), mailbox_ids=bytes(7), uids=bytes(4), operations=b"\2", system=b"\1"
+        ),
+        messages_pb2.BatchModifyFlagsRequest(
+            account_ids=bytes(8 * 513),
+            mailbox_ids=bytes(8 * 513),
+            uids=bytes(4 * 513),
+            operations=b"\2" * 513,
+            system=bytes(513),
+        ),
+    ],
+    ids=["none", "more uids", "operation", "half a number", "too many"],
+)
+async def test_columns_of_changes_that_do_not_fit(
+    store: StoreFixture, request_: messages_pb2.BatchModifyFlagsRequest
+) -> None:
+    with pytest.raises(StoreError) as caught:
+        await store.client._connection.parts("batch_modify_flags", request_)
     assert caught.value.reason is Reason.INVALID_ARGUMENT

@@ -93,6 +93,7 @@ class Call(_message.Message):
     LIST_LOGINS_FIELD_NUMBER: _builtins.int
     END_LOGIN_FIELD_NUMBER: _builtins.int
     END_LOGINS_FIELD_NUMBER: _builtins.int
+    BATCH_MODIFY_FLAGS_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """Chosen by the caller; not used by another call that runs on this stream."""
     timeout_ms: _builtins.int
@@ -197,6 +198,10 @@ class Call(_message.Message):
     def end_logins(self) -> _logins_pb2.EndLoginsRequest:
         """LoginService.EndLogins"""
 
+    @_builtins.property
+    def batch_modify_flags(self) -> _messages_pb2.BatchModifyFlagsRequest:
+        """MessageService.BatchModifyFlags"""
+
     def __init__(
         self,
         *,
@@ -227,12 +232,13 @@ class Call(_message.Message):
         list_logins: _logins_pb2.ListLoginsRequest | None = ...,
         end_login: _logins_pb2.EndLoginRequest | None = ...,
         end_logins: _logins_pb2.EndLoginsRequest | None = ...,
+        batch_modify_flags: _messages_pb2.BatchModifyFlagsRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["append_messages", b"append_messages", "commit_maildrop", b"commit_maildrop", "copy_messages", b"copy_messages", "create_mailbox", b"create_mailbox", "delete_mailbox", b"delete_mailbox", "deliver_message", b"deliver_message", "end_login", b"end_login", "end_logins", b"end_logins", "expunge_messages", b"expunge_messages", "fetch_columns", b"fetch_columns", "get_mailbox", b"get_mailbox", "list_logins", b"list_logins", "list_mailboxes", b"list_mailboxes", "list_subscriptions", b"list_subscriptions", "modify_flags", b"modify_flags", "modify_subscription", b"modify_subscription", "open_account", b"open_account", "open_login", b"open_login", "open_maildrop", b"open_maildrop", "read_bodies", b"read_bodies", "release_maildrop", b"release_maildrop", "rename_mailbox", b"rename_mailbox", "request", b"request", "search_messages", b"search_messages", "sync_mailbox", b"sync_mailbox", "use_login", b"use_login"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["append_messages", b"append_messages", "batch_modify_flags", b"batch_modify_flags", "commit_maildrop", b"commit_maildrop", "copy_messages", b"copy_messages", "create_mailbox", b"create_mailbox", "delete_mailbox", b"delete_mailbox", "deliver_message", b"deliver_message", "end_login", b"end_login", "end_logins", b"end_logins", "expunge_messages", b"expunge_messages", "fetch_columns", b"fetch_columns", "get_mailbox", b"get_mailbox", "list_logins", b"list_logins", "list_mailboxes", b"list_mailboxes", "list_subscriptions", b"list_subscriptions", "modify_flags", b"modify_flags", "modify_subscription", b"modify_subscription", "open_account", b"open_account", "open_login", b"open_login", "open_maildrop", b"open_maildrop", "read_bodies", b"read_bodies", "release_maildrop", b"release_maildrop", "rename_mailbox", b"rename_mailbox", "request", b"request", "search_messages", b"search_messages", "sync_mailbox", b"sync_mailbox", "use_login", b"use_login"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["append_messages", b"append_messages", "commit_maildrop", b"commit_maildrop", "copy_messages", b"copy_messages", "create_mailbox", b"create_mailbox", "delete_mailbox", b"delete_mailbox", "deliver_message", b"deliver_message", "end_login", b"end_login", "end_logins", b"end_logins", "expunge_messages", b"expunge_messages", "fetch_columns", b"fetch_columns", "get_mailbox", b"get_mailbox", "id", b"id", "list_logins", b"list_logins", "list_mailboxes", b"list_mailboxes", "list_subscriptions", b"list_subscriptions", "modify_flags", b"modify_flags", "modify_subscription", b"modify_subscription", "open_account", b"open_account", "open_login", b"open_login", "open_maildrop", b"open_maildrop", "read_bodies", b"read_bodies", "release_maildrop", b"release_maildrop", "rename_mailbox", b"rename_mailbox", "request", b"request", "search_messages", b"search_messages", "sync_mailbox", b"sync_mailbox", "timeout_ms", b"timeout_ms", "use_login", b"use_login"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["append_messages", b"append_messages", "batch_modify_flags", b"batch_modify_flags", "commit_maildrop", b"commit_maildrop", "copy_messages", b"copy_messages", "create_mailbox", b"create_mailbox", "delete_mailbox", b"delete_mailbox", "deliver_message", b"deliver_message", "end_login", b"end_login", "end_logins", b"end_logins", "expunge_messages", b"expunge_messages", "fetch_columns", b"fetch_columns", "get_mailbox", b"get_mailbox", "id", b"id", "list_logins", b"list_logins", "list_mailboxes", b"list_mailboxes", "list_subscriptions", b"list_subscriptions", "modify_flags", b"modify_flags", "modify_subscription", b"modify_subscription", "open_account", b"open_account", "open_login", b"open_login", "open_maildrop", b"open_maildrop", "read_bodies", b"read_bodies", "release_maildrop", b"release_maildrop", "rename_mailbox", b"rename_mailbox", "request", b"request", "search_messages", b"search_messages", "sync_mailbox", b"sync_mailbox", "timeout_ms", b"timeout_ms", "use_login", b"use_login"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["open_account", "list_mailboxes", "get_mailbox", "create_mailbox", "rename_mailbox", "delete_mailbox", "list_subscriptions", "modify_subscription", "sync_mailbox", "fetch_columns", "modify_flags", "append_messages", "copy_messages", "expunge_messages", "search_messages", "read_bodies", "deliver_message", "open_maildrop", "commit_maildrop", "release_maildrop", "open_login", "use_login", "list_logins", "end_login", "end_logins"]  # noqa: Y015
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["open_account", "list_mailboxes", "get_mailbox", "create_mailbox", "rename_mailbox", "delete_mailbox", "list_subscriptions", "modify_subscription", "sync_mailbox", "fetch_columns", "modify_flags", "append_messages", "copy_messages", "expunge_messages", "search_messages", "read_bodies", "deliver_message", "open_maildrop", "commit_maildrop", "release_maildrop", "open_login", "use_login", "list_logins", "end_login", "end_logins", "batch_modify_flags"]  # noqa: Y015
     _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
 
@@ -296,6 +302,7 @@ class Answer(_message.Message):
     LIST_LOGINS_FIELD_NUMBER: _builtins.int
     END_LOGIN_FIELD_NUMBER: _builtins.int
     END_LOGINS_FIELD_NUMBER: _builtins.int
+    BATCH_MODIFY_FLAGS_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """The call it belongs to."""
     more: _builtins.bool
@@ -404,6 +411,10 @@ class Answer(_message.Message):
     def end_logins(self) -> _logins_pb2.EndLoginsResponse:
         """LoginService.EndLogins"""
 
+    @_builtins.property
+    def batch_modify_flags(self) -> _messages_pb2.BatchModifyFlagsResponse:
+        """MessageService.BatchModifyFlags"""
+
     def __init__(
         self,
         *,
@@ -435,12 +446,13 @@ class Answer(_message.Message):
         list_logins: _logins_pb2.ListLoginsResponse | None = ...,
         end_login: _logins_pb2.EndLoginResponse | None = ...,
         end_logins: _logins_pb2.EndLoginsResponse | None = ...,
+        batch_modify_flags: _messages_pb2.BatchModifyFlagsResponse | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["append_messages", b"append_messages", "commit_maildrop", b"commit_maildrop", "copy_messages", b"copy_messages", "create_mailbox", b"create_mailbox", "delete_mailbox", b"delete_mailbox", "deliver_message", b"deliver_message", "end_login", b"end_login", "end_logins", b"end_logins", "expunge_messages", b"expunge_messages", "fetch_columns", b"fetch_columns", "get_mailbox", b"get_mailbox", "list_logins", b"list_logins", "list_mailboxes", b"list_mailboxes", "list_subscriptions", b"list_subscriptions", "modify_flags", b"modify_flags", "modify_subscription", b"modify_subscription", "open_account", b"open_account", "open_login", b"open_login", "open_maildrop", b"open_maildrop", "read_bodies", b"read_bodies", "release_maildrop", b"release_maildrop", "rename_mailbox", b"rename_mailbox", "reply", b"reply", "search_messages", b"search_messages", "status", b"status", "sync_mailbox", b"sync_mailbox", "use_login", b"use_login"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["append_messages", b"append_messages", "batch_modify_flags", b"batch_modify_flags", "commit_maildrop", b"commit_maildrop", "copy_messages", b"copy_messages", "create_mailbox", b"create_mailbox", "delete_mailbox", b"delete_mailbox", "deliver_message", b"deliver_message", "end_login", b"end_login", "end_logins", b"end_logins", "expunge_messages", b"expunge_messages", "fetch_columns", b"fetch_columns", "get_mailbox", b"get_mailbox", "list_logins", b"list_logins", "list_mailboxes", b"list_mailboxes", "list_subscriptions", b"list_subscriptions", "modify_flags", b"modify_flags", "modify_subscription", b"modify_subscription", "open_account", b"open_account", "open_login", b"open_login", "open_maildrop", b"open_maildrop", "read_bodies", b"read_bodies", "release_maildrop", b"release_maildrop", "rename_mailbox", b"rename_mailbox", "reply", b"reply", "search_messages", b"search_messages", "status", b"status", "sync_mailbox", b"sync_mailbox", "use_login", b"use_login"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["append_messages", b"append_messages", "commit_maildrop", b"commit_maildrop", "copy_messages", b"copy_messages", "create_mailbox", b"create_mailbox", "delete_mailbox", b"delete_mailbox", "deliver_message", b"deliver_message", "end_login", b"end_login", "end_logins", b"end_logins", "expunge_messages", b"expunge_messages", "fetch_columns", b"fetch_columns", "get_mailbox", b"get_mailbox", "id", b"id", "list_logins", b"list_logins", "list_mailboxes", b"list_mailboxes", "list_subscriptions", b"list_subscriptions", "modify_flags", b"modify_flags", "modify_subscription", b"modify_subscription", "more", b"more", "open_account", b"open_account", "open_login", b"open_login", "open_maildrop", b"open_maildrop", "read_bodies", b"read_bodies", "release_maildrop", b"release_maildrop", "rename_mailbox", b"rename_mailbox", "reply", b"reply", "search_messages", b"search_messages", "status", b"status", "sync_mailbox", b"sync_mailbox", "use_login", b"use_login"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["append_messages", b"append_messages", "batch_modify_flags", b"batch_modify_flags", "commit_maildrop", b"commit_maildrop", "copy_messages", b"copy_messages", "create_mailbox", b"create_mailbox", "delete_mailbox", b"delete_mailbox", "deliver_message", b"deliver_message", "end_login", b"end_login", "end_logins", b"end_logins", "expunge_messages", b"expunge_messages", "fetch_columns", b"fetch_columns", "get_mailbox", b"get_mailbox", "id", b"id", "list_logins", b"list_logins", "list_mailboxes", b"list_mailboxes", "list_subscriptions", b"list_subscriptions", "modify_flags", b"modify_flags", "modify_subscription", b"modify_subscription", "more", b"more", "open_account", b"open_account", "open_login", b"open_login", "open_maildrop", b"open_maildrop", "read_bodies", b"read_bodies", "release_maildrop", b"release_maildrop", "rename_mailbox", b"rename_mailbox", "reply", b"reply", "search_messages", b"search_messages", "status", b"status", "sync_mailbox", b"sync_mailbox", "use_login", b"use_login"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_reply: _TypeAlias = _typing.Literal["status", "open_account", "list_mailboxes", "get_mailbox", "create_mailbox", "rename_mailbox", "delete_mailbox", "list_subscriptions", "modify_subscription", "sync_mailbox", "fetch_columns", "modify_flags", "append_messages", "copy_messages", "expunge_messages", "search_messages", "read_bodies", "deliver_message", "open_maildrop", "commit_maildrop", "release_maildrop", "open_login", "use_login", "list_logins", "end_login", "end_logins"]  # noqa: Y015
+    _WhichOneofReturnType_reply: _TypeAlias = _typing.Literal["status", "open_account", "list_mailboxes", "get_mailbox", "create_mailbox", "rename_mailbox", "delete_mailbox", "list_subscriptions", "modify_subscription", "sync_mailbox", "fetch_columns", "modify_flags", "append_messages", "copy_messages", "expunge_messages", "search_messages", "read_bodies", "deliver_message", "open_maildrop", "commit_maildrop", "release_maildrop", "open_login", "use_login", "list_logins", "end_login", "end_logins", "batch_modify_flags"]  # noqa: Y015
     _WhichOneofArgType_reply: _TypeAlias = _typing.Literal["reply", b"reply"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_reply) -> _WhichOneofReturnType_reply | None: ...
 

@@ -22,63 +22,70 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from mailproto.store.v1 import accounts_pb2 as mailproto_dot_store_dot_v1_dot_accounts__pb2
 from mailproto.store.v1 import mailboxes_pb2 as mailproto_dot_store_dot_v1_dot_mailboxes__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!mailproto/store/v1/messages.proto\x12\x12mailproto.store.v1\x1a!mailproto/store/v1/accounts.proto\x1a\"mailproto/store/v1/mailboxes.proto\"4\n\x04Rows\x12\x0c\n\x04uids\x18\x01 \x01(\x0c\x12\r\n\x05\x66lags\x18\x02 \x01(\x0c\x12\x0f\n\x07modseqs\x18\x03 \x01(\x0c\"\xb6\x01\n\x05\x44\x65lta\x12\x12\n\naccount_id\x18\x01 \x01(\x04\x12\r\n\x05since\x18\x02 \x01(\x04\x12,\n\x07mailbox\x18\x03 \x01(\x0b\x32\x1b.mailproto.store.v1.Mailbox\x12)\n\x07\x63hanged\x18\x04 \x01(\x0b\x32\x18.mailproto.store.v1.Rows\x12\x10\n\x08\x65xpunged\x18\x05 \x01(\x0c\x12\x0c\n\x04gone\x18\x06 \x01(\x08\x12\x11\n\tcontinued\x18\x07 \x01(\x08\"~\n\x12SyncMailboxRequest\x12\x12\n\naccount_id\x18\x01 \x01(\x04\x12\x0e\n\x04name\x18\x02 \x01(\tH\x00\x12\x14\n\nmailbox_id\x18\x03 \x01(\x04H\x00\x12\r\n\x05since\x18\x04 \x01(\x04\x12\x14\n\x0c\x63laim_recent\x18\x05 \x01(\x08\x42\t\n\x07mailbox\"?\n\x13SyncMailboxResponse\x12(\n\x05\x64\x65lta\x18\x01 \x01(\x0b\x32\x19.mailproto.store.v1.Delta\"\xa1\x02\n\x07\x43olumns\x12\x0c\n\x04uids\x18\x01 \x01(\x0c\x12\x15\n\rinternaldates\x18\x02 \x01(\x0c\x12\r\n\x05sizes\x18\x03 \x01(\x0c\x12\x11\n\tsavedates\x18\x04 \x01(\x0c\x12\x11\n\tsentdates\x18\x05 \x01(\x0c\x12\x13\n\x0b\x63ontent_ids\x18\x06 \x01(\x0c\x12\x12\n\nthread_ids\x18\x07 \x01(\x0c\x12\x14\n\x0cheader_sizes\x18\x08 \x01(\x0c\x12\x11\n\tenvelopes\x18\t \x03(\x0c\x12\x16\n\x0e\x62odystructures\x18\n \x03(\x0c\x12\x0f\n\x07headers\x18\x0b \x03(\x0c\x12\x10\n\x08previews\x18\x0c \x03(\t\x12/\n\tlocations\x18\r \x01(\x0b\x32\x1c.mailproto.store.v1.BodyRefs\"a\n\x08\x42odyRefs\x12\x0f\n\x07\x64igests\x18\x01 \x01(\x0c\x12\x0f\n\x07lengths\x18\x02 \x01(\x0c\x12\x10\n\x08segments\x18\x03 \x01(\x0c\x12\x0f\n\x07offsets\x18\x04 \x01(\x0c\x12\x10\n\x08prefixes\x18\x05 \x03(\x0c\"i\n\x13\x46\x65tchColumnsRequest\x12\x12\n\naccount_id\x18\x01 \x01(\x04\x12\x12\n\nmailbox_id\x18\x02 \x01(\x04\x12\x0f\n\x07\x63olumns\x18\x03 \x01(\r\x12\x0c\n\x04uids\x18\x04 \x01(\x0c\x12\x0b\n\x03\x61ll\x18\x05 \x01(\x08\"D\n\x14\x46\x65tchColumnsResponse\x12,\n\x07\x63olumns\x18\x01 \x01(\x0b\x32\x1b.mailproto.store.v1.Columns\"\xd4\x01\n\x12ModifyFlagsRequest\x12\x12\n\naccount_id\x18\x01 \x01(\x04\x12\x12\n\nmailbox_id\x18\x02 \x01(\x04\x12\x0c\n\x04uids\x18\x03 \x01(\x0c\x12\x34\n\toperation\x18\x04 \x01(\x0e\x32!.mailproto.store.v1.FlagOperation\x12\x0e\n\x06system\x18\x05 \x01(\x04\x12\x10\n\x08keywords\x18\x06 \x03(\t\x12\x1c\n\x0funchanged_since\x18\x07 \x01(\x04H\x00\x88\x01\x01\x42\x12\n\x10_unchanged_since\"\x90\x01\n\x13ModifyFlagsResponse\x12,\n\x07mailbox\x18\x01 \x01(\x0b\x32\x1b.mailproto.store.v1.Mailbox\x12\x10\n\x08previous\x18\x02 \x01(\x04\x12&\n\x04rows\x18\x03 \x01(\x0b\x32\x18.mailproto.store.v1.Rows\x12\x11\n\tconflicts\x18\x04 \x01(\x0c\"v\n\nAppendItem\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x0e\n\x06system\x18\x03 \x01(\x04\x12\x10\n\x08keywords\x18\x04 \x03(\t\x12\x19\n\x0cinternaldate\x18\x05 \x01(\x03H\x00\x88\x01\x01\x42\x0f\n\r_internaldate\"\xa9\x01\n\x15\x41ppendMessagesRequest\x12\x12\n\naccount_id\x18\x01 \x01(\x04\x12\x0f\n\x07mailbox\x18\x02 \x01(\t\x12-\n\x05items\x18\x03 \x03(\x0b\x32\x1e.mailproto.store.v1.AppendItem\x12(\n\x05quota\x18\x04 \x01(\x0b\x32\x19.mailproto.store.v1.Quota\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"O\n\x16\x41ppendMessagesResponse\x12\x12\n\nmailbox_id\x18\x01 \x01(\x04\x12\x13\n\x0buidvalidity\x18\x02 \x01(\r\x12\x0c\n\x04uids\x18\x03 \x01(\x0c\"m\n\x15UploadMessagesRequest\x12;\n\x06\x61ppend\x18\x01 \x01(\x0b\x32).mailproto.store.v1.AppendMessagesRequestH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"\xa7\x01\n\x13\x43opyMessagesRequest\x12\x12\n\naccount_id\x18\x01 \x01(\x04\x12\x12\n\nmailbox_id\x18\x02 \x01(\x04\x12\x0c\n\x04uids\x18\x03 \x01(\x0c\x12\x0e\n\x06target\x18\x04 \x01(\t\x12(\n\x05quota\x18\x05 \x01(\x0b\x32\x19.mailproto.store.v1.Quota\x12\x0c\n\x04move\x18\x06 \x01(\x08\x12\x12\n\nrequest_id\x18\x07 \x01(\t\"i\n\x14\x43opyMessagesResponse\x12\x12\n\nmailbox_id\x18\x01 \x01(\x04\x12\x13\n\x0buidvalidity\x18\x02 \x01(\r\x12\x13\n\x0bsource_uids\x18\x03 \x01(\x0c\x12\x13\n\x0btarget_uids\x18\x04 \x01(\x0c\"[\n\x16\x45xpungeMessagesRequest\x12\x12\n\naccount_id\x18\x01 \x01(\x04\x12\x12\n\nmailbox_id\x18\x02 \x01(\x04\x12\x0c\n\x04uids\x18\x03 \x01(\x0c\x12\x0b\n\x03\x61ll\x18\x04 \x01(\x08\"g\n\x17\x45xpungeMessagesResponse\x12,\n\x07mailbox\x18\x01 \x01(\x0b\x32\x1b.mailproto.store.v1.Mailbox\x12\x10\n\x08previous\x18\x02 \x01(\x04\x12\x0c\n\x04uids\x18\x03 \x01(\x0c\"W\n\x07TextKey\x12,\n\x05\x66ield\x18\x01 \x01(\x0e\x32\x1d.mailproto.store.v1.TextField\x12\x0e\n\x06needle\x18\x02 \x01(\t\x12\x0e\n\x06header\x18\x03 \x01(\t\"|\n\x15SearchMessagesRequest\x12\x12\n\naccount_id\x18\x01 \x01(\x04\x12\x12\n\nmailbox_id\x18\x02 \x01(\x04\x12)\n\x04keys\x18\x03 \x03(\x0b\x32\x1b.mailproto.store.v1.TextKey\x12\x10\n\x08uid_from\x18\x04 \x01(\r\"&\n\x16SearchMessagesResponse\x12\x0c\n\x04uids\x18\x01 \x03(\x0c*~\n\rFlagOperation\x12\x1e\n\x1a\x46LAG_OPERATION_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x46LAG_OPERATION_REPLACE\x10\x01\x12\x16\n\x12\x46LAG_OPERATION_ADD\x10\x02\x12\x19\n\x15\x46LAG_OPERATION_REMOVE\x10\x03*\xcf\x01\n\tTextField\x12\x1a\n\x16TEXT_FIELD_UNSPECIFIED\x10\x00\x12\x12\n\x0eTEXT_FIELD_BCC\x10\x01\x12\x13\n\x0fTEXT_FIELD_BODY\x10\x02\x12\x11\n\rTEXT_FIELD_CC\x10\x03\x12\x13\n\x0fTEXT_FIELD_FROM\x10\x04\x12\x15\n\x11TEXT_FIELD_HEADER\x10\x05\x12\x16\n\x12TEXT_FIELD_SUBJECT\x10\x06\x12\x13\n\x0fTEXT_FIELD_TEXT\x10\x07\x12\x11\n\rTEXT_FIELD_TO\x10\x08\x32\xc3\x06\n\x0eMessageService\x12`\n\x0bSyncMailbox\x12&.mailproto.store.v1.SyncMailboxRequest\x1a\'.mailproto.store.v1.SyncMailboxResponse0\x01\x12\x63\n\x0c\x46\x65tchColumns\x12\'.mailproto.store.v1.FetchColumnsRequest\x1a(.mailproto.store.v1.FetchColumnsResponse0\x01\x12^\n\x0bModifyFlags\x12&.mailproto.store.v1.ModifyFlagsRequest\x1a\'.mailproto.store.v1.ModifyFlagsResponse\x12g\n\x0e\x41ppendMessages\x12).mailproto.store.v1.AppendMessagesRequest\x1a*.mailproto.store.v1.AppendMessagesResponse\x12i\n\x0eUploadMessages\x12).mailproto.store.v1.UploadMessagesRequest\x1a*.mailproto.store.v1.AppendMessagesResponse(\x01\x12\x61\n\x0c\x43opyMessages\x12\'.mailproto.store.v1.CopyMessagesRequest\x1a(.mailproto.store.v1.CopyMessagesResponse\x12j\n\x0f\x45xpungeMessages\x12*.mailproto.store.v1.ExpungeMessagesRequest\x1a+.mailproto.store.v1.ExpungeMessagesResponse\x12g\n\x0eSearchMessages\x12).mailproto.store.v1.SearchMessagesRequest\x1a*.mailproto.store.v1.SearchMessagesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!mailproto/store/v1/messages.proto\x12\x12mailproto.store.v1\x1a\x17google/rpc/status.proto\x1a!mailproto/store/v1/accounts.proto\x1a\"mailproto/store/v1/mailboxes.proto\"4\n\x04Rows\x12\x0c\n\x04uids\x18\x01 \x01(\x0c\x12\r\n\x05\x66lags\x18\x02 \x01(\x0c\x12\x0f\n\x07modseqs\x18\x03 \x01(\x0c\"\xb6\x01\n\x05\x44\x65lta\x12\x12\n\naccount_id\x18\x01 \x01(\x04\x12\r\n\x05since\x18\x02 \x01(\x04\x12,\n\x07mailbox\x18\x03 \x01(\x0b\x32\x1b.mailproto.store.v1.Mailbox\x12)\n\x07\x63hanged\x18\x04 \x01(\x0b\x32\x18.mailproto.store.v1.Rows\x12\x10\n\x08\x65xpunged\x18\x05 \x01(\x0c\x12\x0c\n\x04gone\x18\x06 \x01(\x08\x12\x11\n\tcontinued\x18\x07 \x01(\x08\"~\n\x12SyncMailboxRequest\x12\x12\n\naccount_id\x18\x01 \x01(\x04\x12\x0e\n\x04name\x18\x02 \x01(\tH\x00\x12\x14\n\nmailbox_id\x18\x03 \x01(\x04H\x00\x12\r\n\x05since\x18\x04 \x01(\x04\x12\x14\n\x0c\x63laim_recent\x18\x05 \x01(\x08\x42\t\n\x07mailbox\"?\n\x13SyncMailboxResponse\x12(\n\x05\x64\x65lta\x18\x01 \x01(\x0b\x32\x19.mailproto.store.v1.Delta\"\xa1\x02\n\x07\x43olumns\x12\x0c\n\x04uids\x18\x01 \x01(\x0c\x12\x15\n\rinternaldates\x18\x02 \x01(\x0c\x12\r\n\x05sizes\x18\x03 \x01(\x0c\x12\x11\n\tsavedates\x18\x04 \x01(\x0c\x12\x11\n\tsentdates\x18\x05 \x01(\x0c\x12\x13\n\x0b\x63ontent_ids\x18\x06 \x01(\x0c\x12\x12\n\nthread_ids\x18\x07 \x01(\x0c\x12\x14\n\x0cheader_sizes\x18\x08 \x01(\x0c\x12\x11\n\tenvelopes\x18\t \x03(\x0c\x12\x16\n\x0e\x62odystructures\x18\n \x03(\x0c\x12\x0f\n\x07headers\x18\x0b \x03(\x0c\x12\x10\n\x08previews\x18\x0c \x03(\t\x12/\n\tlocations\x18\r \x01(\x0b\x32\x1c.mailproto.store.v1.BodyRefs\"a\n\x08\x42odyRefs\x12\x0f\n\x07\x64igests\x18\x01 \x01(\x0c\x12\x0f\n\x07lengths\x18\x02 \x01(\x0c\x12\x10\n\x08segments\x18\x03 \x01(\x0c\x12\x0f\n\x07offsets\x18\x04 \x01(\x0c\x12\x10\n\x08prefixes\x18\x05 \x03(\x0c\"i\n\x13\x46\x65tchColumnsRequest\x12\x12\n\naccount_id\x18\x01 \x01(\x04\x12\x12\n\nmailbox_id\x18\x02 \x01(\x04\x12\x0f\n\x07\x63olumns\x18\x03 \x01(\r\x12\x0c\n\x04uids\x18\x04 \x01(\x0c\x12\x0b\n\x03\x61ll\x18\x05 \x01(\x08\"D\n\x14\x46\x65tchColumnsResponse\x12,\n\x07\x63olumns\x18\x01 \x01(\x0b\x32\x1b.mailproto.store.v1.Columns\"\xd4\x01\n\x12ModifyFlagsRequest\x12\x12\n\naccount_id\x18\x01 \x01(\x04\x12\x12\n\nmailbox_id\x18\x02 \x01(\x04\x12\x0c\n\x04uids\x18\x03 \x01(\x0c\x12\x34\n\toperation\x18\x04 \x01(\x0e\x32!.mailproto.store.v1.FlagOperation\x12\x0e\n\x06system\x18\x05 \x01(\x04\x12\x10\n\x08keywords\x18\x06 \x03(\t\x12\x1c\n\x0funchanged_since\x18\x07 \x01(\x04H\x00\x88\x01\x01\x42\x12\n\x10_unchanged_since\"\x90\x01\n\x13ModifyFlagsResponse\x12,\n\x07mailbox\x18\x01 \x01(\x0b\x32\x1b.mailproto.store.v1.Mailbox\x12\x10\n\x08previous\x18\x02 \x01(\x04\x12&\n\x04rows\x18\x03 \x01(\x0b\x32\x18.mailproto.store.v1.Rows\x12\x11\n\tconflicts\x18\x04 \x01(\x0c\"u\n\x17\x42\x61tchModifyFlagsRequest\x12\x13\n\x0b\x61\x63\x63ount_ids\x18\x01 \x01(\x0c\x12\x13\n\x0bmailbox_ids\x18\x02 \x01(\x0c\x12\x0c\n\x04uids\x18\x03 \x01(\x0c\x12\x12\n\noperations\x18\x04 \x01(\x0c\x12\x0e\n\x06system\x18\x05 \x01(\x0c\"\xb5\x01\n\x18\x42\x61tchModifyFlagsResponse\x12\x10\n\x08previous\x18\x01 \x01(\x0c\x12\x17\n\x0fmailbox_modseqs\x18\x02 \x01(\x0c\x12\x0e\n\x06unseen\x18\x03 \x01(\x0c\x12\x0f\n\x07\x64\x65leted\x18\x04 \x01(\x0c\x12\r\n\x05\x66lags\x18\x05 \x01(\x0c\x12\x0f\n\x07modseqs\x18\x06 \x01(\x0c\x12-\n\x08refusals\x18\x07 \x03(\x0b\x32\x1b.mailproto.store.v1.Refusal\"<\n\x07Refusal\x12\r\n\x05index\x18\x01 \x01(\r\x12\"\n\x06status\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\"v\n\nAppendItem\x12\x0c\n\x04\x62ody\x18\x01 \x01(\x0c\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x0e\n\x06system\x18\x03 \x01(\x04\x12\x10\n\x08keywords\x18\x04 \x03(\t\x12\x19\n\x0cinternaldate\x18\x05 \x01(\x03H\x00\x88\x01\x01\x42\x0f\n\r_internaldate\"\xa9\x01\n\x15\x41ppendMessagesRequest\x12\x12\n\naccount_id\x18\x01 \x01(\x04\x12\x0f\n\x07mailbox\x18\x02 \x01(\t\x12-\n\x05items\x18\x03 \x03(\x0b\x32\x1e.mailproto.store.v1.AppendItem\x12(\n\x05quota\x18\x04 \x01(\x0b\x32\x19.mailproto.store.v1.Quota\x12\x12\n\nrequest_id\x18\x05 \x01(\t\"O\n\x16\x41ppendMessagesResponse\x12\x12\n\nmailbox_id\x18\x01 \x01(\x04\x12\x13\n\x0buidvalidity\x18\x02 \x01(\r\x12\x0c\n\x04uids\x18\x03 \x01(\x0c\"m\n\x15UploadMessagesRequest\x12;\n\x06\x61ppend\x18\x01 \x01(\x0b\x32).mailproto.store.v1.AppendMessagesRequestH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"\xa7\x01\n\x13\x43opyMessagesRequest\x12\x12\n\naccount_id\x18\x01 \x01(\x04\x12\x12\n\nmailbox_id\x18\x02 \x01(\x04\x12\x0c\n\x04uids\x18\x03 \x01(\x0c\x12\x0e\n\x06target\x18\x04 \x01(\t\x12(\n\x05quota\x18\x05 \x01(\x0b\x32\x19.mailproto.store.v1.Quota\x12\x0c\n\x04move\x18\x06 \x01(\x08\x12\x12\n\nrequest_id\x18\x07 \x01(\t\"i\n\x14\x43opyMessagesResponse\x12\x12\n\nmailbox_id\x18\x01 \x01(\x04\x12\x13\n\x0buidvalidity\x18\x02 \x01(\r\x12\x13\n\x0bsource_uids\x18\x03 \x01(\x0c\x12\x13\n\x0btarget_uids\x18\x04 \x01(\x0c\"[\n\x16\x45xpungeMessagesRequest\x12\x12\n\naccount_id\x18\x01 \x01(\x04\x12\x12\n\nmailbox_id\x18\x02 \x01(\x04\x12\x0c\n\x04uids\x18\x03 \x01(\x0c\x12\x0b\n\x03\x61ll\x18\x04 \x01(\x08\"g\n\x17\x45xpungeMessagesResponse\x12,\n\x07mailbox\x18\x01 \x01(\x0b\x32\x1b.mailproto.store.v1.Mailbox\x12\x10\n\x08previous\x18\x02 \x01(\x04\x12\x0c\n\x04uids\x18\x03 \x01(\x0c\"W\n\x07TextKey\x12,\n\x05\x66ield\x18\x01 \x01(\x0e\x32\x1d.mailproto.store.v1.TextField\x12\x0e\n\x06needle\x18\x02 \x01(\t\x12\x0e\n\x06header\x18\x03 \x01(\t\"|\n\x15SearchMessagesRequest\x12\x12\n\naccount_id\x18\x01 \x01(\x04\x12\x12\n\nmailbox_id\x18\x02 \x01(\x04\x12)\n\x04keys\x18\x03 \x03(\x0b\x32\x1b.mailproto.store.v1.TextKey\x12\x10\n\x08uid_from\x18\x04 \x01(\r\"&\n\x16SearchMessagesResponse\x12\x0c\n\x04uids\x18\x01 \x03(\x0c*~\n\rFlagOperation\x12\x1e\n\x1a\x46LAG_OPERATION_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x46LAG_OPERATION_REPLACE\x10\x01\x12\x16\n\x12\x46LAG_OPERATION_ADD\x10\x02\x12\x19\n\x15\x46LAG_OPERATION_REMOVE\x10\x03*\xcf\x01\n\tTextField\x12\x1a\n\x16TEXT_FIELD_UNSPECIFIED\x10\x00\x12\x12\n\x0eTEXT_FIELD_BCC\x10\x01\x12\x13\n\x0fTEXT_FIELD_BODY\x10\x02\x12\x11\n\rTEXT_FIELD_CC\x10\x03\x12\x13\n\x0fTEXT_FIELD_FROM\x10\x04\x12\x15\n\x11TEXT_FIELD_HEADER\x10\x05\x12\x16\n\x12TEXT_FIELD_SUBJECT\x10\x06\x12\x13\n\x0fTEXT_FIELD_TEXT\x10\x07\x12\x11\n\rTEXT_FIELD_TO\x10\x08\x32\xb2\x07\n\x0eMessageService\x12`\n\x0bSyncMailbox\x12&.mailproto.store.v1.SyncMailboxRequest\x1a\'.mailproto.store.v1.SyncMailboxResponse0\x01\x12\x63\n\x0c\x46\x65tchColumns\x12\'.mailproto.store.v1.FetchColumnsRequest\x1a(.mailproto.store.v1.FetchColumnsResponse0\x01\x12^\n\x0bModifyFlags\x12&.mailproto.store.v1.ModifyFlagsRequest\x1a\'.mailproto.store.v1.ModifyFlagsResponse\x12m\n\x10\x42\x61tchModifyFlags\x12+.mailproto.store.v1.BatchModifyFlagsRequest\x1a,.mailproto.store.v1.BatchModifyFlagsResponse\x12g\n\x0e\x41ppendMessages\x12).mailproto.store.v1.AppendMessagesRequest\x1a*.mailproto.store.v1.AppendMessagesResponse\x12i\n\x0eUploadMessages\x12).mailproto.store.v1.UploadMessagesRequest\x1a*.mailproto.store.v1.AppendMessagesResponse(\x01\x12\x61\n\x0c\x43opyMessages\x12\'.mailproto.store.v1.CopyMessagesRequest\x1a(.mailproto.store.v1.CopyMessagesResponse\x12j\n\x0f\x45xpungeMessages\x12*.mailproto.store.v1.ExpungeMessagesRequest\x1a+.mailproto.store.v1.ExpungeMessagesResponse\x12g\n\x0eSearchMessages\x12).mailproto.store.v1.SearchMessagesRequest\x1a*.mailproto.store.v1.SearchMessagesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mailproto.store.v1.messages_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FLAGOPERATION']._serialized_start=2704
-  _globals['_FLAGOPERATION']._serialized_end=2830
-  _globals['_TEXTFIELD']._serialized_start=2833
-  _globals['_TEXTFIELD']._serialized_end=3040
-  _globals['_ROWS']._serialized_start=128
-  _globals['_ROWS']._serialized_end=180
-  _globals['_DELTA']._serialized_start=183
-  _globals['_DELTA']._serialized_end=365
-  _globals['_SYNCMAILBOXREQUEST']._serialized_start=367
-  _globals['_SYNCMAILBOXREQUEST']._serialized_end=493
-  _globals['_SYNCMAILBOXRESPONSE']._serialized_start=495
-  _globals['_SYNCMAILBOXRESPONSE']._serialized_end=558
-  _globals['_COLUMNS']._serialized_start=561
-  _globals['_COLUMNS']._serialized_end=850
-  _globals['_BODYREFS']._serialized_start=852
-  _globals['_BODYREFS']._serialized_end=949
-  _globals['_FETCHCOLUMNSREQUEST']._serialized_start=951
-  _globals['_FETCHCOLUMNSREQUEST']._serialized_end=1056
-  _globals['_FETCHCOLUMNSRESPONSE']._serialized_start=1058
-  _globals['_FETCHCOLUMNSRESPONSE']._serialized_end=1126
-  _globals['_MODIFYFLAGSREQUEST']._serialized_start=1129
-  _globals['_MODIFYFLAGSREQUEST']._serialized_end=1341
-  _globals['_MODIFYFLAGSRESPONSE']._serialized_start=1344
-  _globals['_MODIFYFLAGSRESPONSE']._serialized_end=1488
-  _globals['_APPENDITEM']._serialized_start=1490
-  _globals['_APPENDITEM']._serialized_end=1608
-  _globals['_APPENDMESSAGESREQUEST']._serialized_start=1611
-  _globals['_APPENDMESSAGESREQUEST']._serialized_end=1780
-  _globals['_APPENDMESSAGESRESPONSE']._serialized_start=1782
-  _globals['_APPENDMESSAGESRESPONSE']._serialized_end=1861
-  _globals['_UPLOADMESSAGESREQUEST']._serialized_start=1863
-  _globals['_UPLOADMESSAGESREQUEST']._serialized_end=1972
-  _globals['_COPYMESSAGESREQUEST']._serialized_start=1975
-  _globals['_COPYMESSAGESREQUEST']._serialized_end=2142
-  _globals['_COPYMESSAGESRESPONSE']._serialized_start=2144
-  _globals['_COPYMESSAGESRESPONSE']._serialized_end=2249
-  _globals['_EXPUNGEMESSAGESREQUEST']._serialized_start=2251
-  _globals['_EXPUNGEMESSAGESREQUEST']._serialized_end=2342
-  _globals['_EXPUNGEMESSAGESRESPONSE']._serialized_start=2344
-  _globals['_EXPUNGEMESSAGESRESPONSE']._serialized_end=2447
-  _globals['_TEXTKEY']._serialized_start=2449
-  _globals['_TEXTKEY']._serialized_end=2536
-  _globals['_SEARCHMESSAGESREQUEST']._serialized_start=2538
-  _globals['_SEARCHMESSAGESREQUEST']._serialized_end=2662
-  _globals['_SEARCHMESSAGESRESPONSE']._serialized_start=2664
-  _globals['_SEARCHMESSAGESRESPONSE']._serialized_end=2702
-  _globals['_MESSAGESERVICE']._serialized_start=3043
-  _globals['_MESSAGESERVICE']._serialized_end=3878
+  _globals['_FLAGOPERATION']._serialized_start=3094
+  _globals['_FLAGOPERATION']._serialized_end=3220
+  _globals['_TEXTFIELD']._serialized_start=3223
+  _globals['_TEXTFIELD']._serialized_end=3430
+  _globals['_ROWS']._serialized_start=153
+  _globals['_ROWS']._serialized_end=205
+  _globals['_DELTA']._serialized_start=208
+  _globals['_DELTA']._serialized_end=390
+  _globals['_SYNCMAILBOXREQUEST']._serialized_start=392
+  _globals['_SYNCMAILBOXREQUEST']._serialized_end=518
+  _globals['_SYNCMAILBOXRESPONSE']._serialized_start=520
+  _globals['_SYNCMAILBOXRESPONSE']._serialized_end=583
+  _globals['_COLUMNS']._serialized_start=586
+  _globals['_COLUMNS']._serialized_end=875
+  _globals['_BODYREFS']._serialized_start=877
+  _globals['_BODYREFS']._serialized_end=974
+  _globals['_FETCHCOLUMNSREQUEST']._serialized_start=976
+  _globals['_FETCHCOLUMNSREQUEST']._serialized_end=1081
+  _globals['_FETCHCOLUMNSRESPONSE']._serialized_start=1083
+  _globals['_FETCHCOLUMNSRESPONSE']._serialized_end=1151
+  _globals['_MODIFYFLAGSREQUEST']._serialized_start=1154
+  _globals['_MODIFYFLAGSREQUEST']._serialized_end=1366
+  _globals['_MODIFYFLAGSRESPONSE']._serialized_start=1369
+  _globals['_MODIFYFLAGSRESPONSE']._serialized_end=1513
+  _globals['_BATCHMODIFYFLAGSREQUEST']._serialized_start=1515
+  _globals['_BATCHMODIFYFLAGSREQUEST']._serialized_end=1632
+  _globals['_BATCHMODIFYFLAGSRESPONSE']._serialized_start=1635
+  _globals['_BATCHMODIFYFLAGSRESPONSE']._serialized_end=1816
+  _globals['_REFUSAL']._serialized_start=1818
+  _globals['_REFUSAL']._serialized_end=1878
+  _globals['_APPENDITEM']._serialized_start=1880
+  _globals['_APPENDITEM']._serialized_end=1998
+  _globals['_APPENDMESSAGESREQUEST']._serialized_start=2001
+  _globals['_APPENDMESSAGESREQUEST']._serialized_end=2170
+  _globals['_APPENDMESSAGESRESPONSE']._serialized_start=2172
+  _globals['_APPENDMESSAGESRESPONSE']._serialized_end=2251
+  _globals['_UPLOADMESSAGESREQUEST']._serialized_start=2253
+  _globals['_UPLOADMESSAGESREQUEST']._serialized_end=2362
+  _globals['_COPYMESSAGESREQUEST']._serialized_start=2365
+  _globals['_COPYMESSAGESREQUEST']._serialized_end=2532
+  _globals['_COPYMESSAGESRESPONSE']._serialized_start=2534
+  _globals['_COPYMESSAGESRESPONSE']._serialized_end=2639
+  _globals['_EXPUNGEMESSAGESREQUEST']._serialized_start=2641
+  _globals['_EXPUNGEMESSAGESREQUEST']._serialized_end=2732
+  _globals['_EXPUNGEMESSAGESRESPONSE']._serialized_start=2734
+  _globals['_EXPUNGEMESSAGESRESPONSE']._serialized_end=2837
+  _globals['_TEXTKEY']._serialized_start=2839
+  _globals['_TEXTKEY']._serialized_end=2926
+  _globals['_SEARCHMESSAGESREQUEST']._serialized_start=2928
+  _globals['_SEARCHMESSAGESREQUEST']._serialized_end=3052
+  _globals['_SEARCHMESSAGESRESPONSE']._serialized_start=3054
+  _globals['_SEARCHMESSAGESRESPONSE']._serialized_end=3092
+  _globals['_MESSAGESERVICE']._serialized_start=3433
+  _globals['_MESSAGESERVICE']._serialized_end=4379
 # @@protoc_insertion_point(module_scope)

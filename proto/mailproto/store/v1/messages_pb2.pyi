@@ -16,6 +16,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.rpc import status_pb2 as _status_pb2
 from mailproto.store.v1 import accounts_pb2 as _accounts_pb2
 from mailproto.store.v1 import mailboxes_pb2 as _mailboxes_pb2
 import builtins as _builtins
@@ -512,6 +513,120 @@ class ModifyFlagsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ModifyFlagsResponse: _TypeAlias = ModifyFlagsResponse  # noqa: Y015
+
+@_typing.final
+class BatchModifyFlagsRequest(_message.Message):
+    """Columns of one length; one index is one change."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_IDS_FIELD_NUMBER: _builtins.int
+    MAILBOX_IDS_FIELD_NUMBER: _builtins.int
+    UIDS_FIELD_NUMBER: _builtins.int
+    OPERATIONS_FIELD_NUMBER: _builtins.int
+    SYSTEM_FIELD_NUMBER: _builtins.int
+    account_ids: _builtins.bytes
+    """Whose, 8 octets each."""
+    mailbox_ids: _builtins.bytes
+    """Which mailbox, 8 octets each."""
+    uids: _builtins.bytes
+    """Which message, 4 octets each."""
+    operations: _builtins.bytes
+    """How, one octet each: the numbers of FlagOperation."""
+    system: _builtins.bytes
+    """System flags (bits 0-4), one octet each."""
+    def __init__(
+        self,
+        *,
+        account_ids: _builtins.bytes = ...,
+        mailbox_ids: _builtins.bytes = ...,
+        uids: _builtins.bytes = ...,
+        operations: _builtins.bytes = ...,
+        system: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_ids", b"account_ids", "mailbox_ids", b"mailbox_ids", "operations", b"operations", "system", b"system", "uids", b"uids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchModifyFlagsRequest: _TypeAlias = BatchModifyFlagsRequest  # noqa: Y015
+
+@_typing.final
+class BatchModifyFlagsResponse(_message.Message):
+    """Columns with one index a change; those of a change that was refused are 0."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PREVIOUS_FIELD_NUMBER: _builtins.int
+    MAILBOX_MODSEQS_FIELD_NUMBER: _builtins.int
+    UNSEEN_FIELD_NUMBER: _builtins.int
+    DELETED_FIELD_NUMBER: _builtins.int
+    FLAGS_FIELD_NUMBER: _builtins.int
+    MODSEQS_FIELD_NUMBER: _builtins.int
+    REFUSALS_FIELD_NUMBER: _builtins.int
+    previous: _builtins.bytes
+    """The mailbox's modification sequence before, 8 octets each."""
+    mailbox_modseqs: _builtins.bytes
+    """And after."""
+    unseen: _builtins.bytes
+    """Messages without \\Seen after the change, 8 octets each."""
+    deleted: _builtins.bytes
+    """Messages with \\Deleted after the change, 8 octets each."""
+    flags: _builtins.bytes
+    """The message's flags, 8 octets each."""
+    modseqs: _builtins.bytes
+    """Its modification sequence, 8 octets each; 0: it is gone."""
+    @_builtins.property
+    def refusals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Refusal]:
+        """Changes that were refused."""
+
+    def __init__(
+        self,
+        *,
+        previous: _builtins.bytes = ...,
+        mailbox_modseqs: _builtins.bytes = ...,
+        unseen: _builtins.bytes = ...,
+        deleted: _builtins.bytes = ...,
+        flags: _builtins.bytes = ...,
+        modseqs: _builtins.bytes = ...,
+        refusals: _abc.Iterable[Global___Refusal] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "flags", b"flags", "mailbox_modseqs", b"mailbox_modseqs", "modseqs", b"modseqs", "previous", b"previous", "refusals", b"refusals", "unseen", b"unseen"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchModifyFlagsResponse: _TypeAlias = BatchModifyFlagsResponse  # noqa: Y015
+
+@_typing.final
+class Refusal(_message.Message):
+    """Why one change of several was not made."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Which."""
+    @_builtins.property
+    def status(self) -> _status_pb2.Status:
+        """Why."""
+
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        status: _status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Refusal: _TypeAlias = Refusal  # noqa: Y015
 
 @_typing.final
 class AppendItem(_message.Message):

@@ -50,6 +50,11 @@ class MessageServiceStub:
                 request_serializer=mailproto_dot_store_dot_v1_dot_messages__pb2.ModifyFlagsRequest.SerializeToString,
                 response_deserializer=mailproto_dot_store_dot_v1_dot_messages__pb2.ModifyFlagsResponse.FromString,
                 _registered_method=True)
+        self.BatchModifyFlags = channel.unary_unary(
+                '/mailproto.store.v1.MessageService/BatchModifyFlags',
+                request_serializer=mailproto_dot_store_dot_v1_dot_messages__pb2.BatchModifyFlagsRequest.SerializeToString,
+                response_deserializer=mailproto_dot_store_dot_v1_dot_messages__pb2.BatchModifyFlagsResponse.FromString,
+                _registered_method=True)
         self.AppendMessages = channel.unary_unary(
                 '/mailproto.store.v1.MessageService/AppendMessages',
                 request_serializer=mailproto_dot_store_dot_v1_dot_messages__pb2.AppendMessagesRequest.SerializeToString,
@@ -98,6 +103,14 @@ class MessageServiceServicer:
 
     def ModifyFlags(self, request, context):
         """STORE. Errors: KEYWORD_LIMIT, KEYWORD_INVALID, MAILBOX_NOT_FOUND. Repeatable.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchModifyFlags(self, request, context):
+        """STORE of one message each, in any mailboxes, by the sessions of one front end that wait at the same time: each as
+        ModifyFlags would do it, in order. Up to 512; errors are told of each. Errors of all: INVALID_ARGUMENT. Repeatable.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -158,6 +171,11 @@ def add_MessageServiceServicer_to_server(servicer, server):
                     servicer.ModifyFlags,
                     request_deserializer=mailproto_dot_store_dot_v1_dot_messages__pb2.ModifyFlagsRequest.FromString,
                     response_serializer=mailproto_dot_store_dot_v1_dot_messages__pb2.ModifyFlagsResponse.SerializeToString,
+            ),
+            'BatchModifyFlags': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchModifyFlags,
+                    request_deserializer=mailproto_dot_store_dot_v1_dot_messages__pb2.BatchModifyFlagsRequest.FromString,
+                    response_serializer=mailproto_dot_store_dot_v1_dot_messages__pb2.BatchModifyFlagsResponse.SerializeToString,
             ),
             'AppendMessages': grpc.unary_unary_rpc_method_handler(
                     servicer.AppendMessages,
@@ -267,6 +285,33 @@ class MessageService:
             '/mailproto.store.v1.MessageService/ModifyFlags',
             mailproto_dot_store_dot_v1_dot_messages__pb2.ModifyFlagsRequest.SerializeToString,
             mailproto_dot_store_dot_v1_dot_messages__pb2.ModifyFlagsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchModifyFlags(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mailproto.store.v1.MessageService/BatchModifyFlags',
+            mailproto_dot_store_dot_v1_dot_messages__pb2.BatchModifyFlagsRequest.SerializeToString,
+            mailproto_dot_store_dot_v1_dot_messages__pb2.BatchModifyFlagsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,10 @@ class MessageServiceStub:
     """Columns of messages, up to 4,096 rows or about 512 KiB a reply. Errors: MAILBOX_NOT_FOUND. Repeatable."""
     ModifyFlags: _grpc.UnaryUnaryMultiCallable[_messages_pb2.ModifyFlagsRequest, _messages_pb2.ModifyFlagsResponse]
     """STORE. Errors: KEYWORD_LIMIT, KEYWORD_INVALID, MAILBOX_NOT_FOUND. Repeatable."""
+    BatchModifyFlags: _grpc.UnaryUnaryMultiCallable[_messages_pb2.BatchModifyFlagsRequest, _messages_pb2.BatchModifyFlagsResponse]
+    """STORE of one message each, in any mailboxes, by the sessions of one front end that wait at the same time: each as
+    ModifyFlags would do it, in order. Up to 512; errors are told of each. Errors of all: INVALID_ARGUMENT. Repeatable.
+    """
     AppendMessages: _grpc.UnaryUnaryMultiCallable[_messages_pb2.AppendMessagesRequest, _messages_pb2.AppendMessagesResponse]
     """APPEND of all messages or none; together at most 1 MiB, more by UploadMessages.
     Errors: MAILBOX_NOT_FOUND, OVER_QUOTA, MESSAGE_TOO_LARGE, KEYWORD_LIMIT, STORAGE_FULL. Repeatable by request_id.
@@ -79,6 +83,10 @@ class MessageServiceAsyncStub(MessageServiceStub):
     """Columns of messages, up to 4,096 rows or about 512 KiB a reply. Errors: MAILBOX_NOT_FOUND. Repeatable."""
     ModifyFlags: _aio.UnaryUnaryMultiCallable[_messages_pb2.ModifyFlagsRequest, _messages_pb2.ModifyFlagsResponse]  # type: ignore[assignment]
     """STORE. Errors: KEYWORD_LIMIT, KEYWORD_INVALID, MAILBOX_NOT_FOUND. Repeatable."""
+    BatchModifyFlags: _aio.UnaryUnaryMultiCallable[_messages_pb2.BatchModifyFlagsRequest, _messages_pb2.BatchModifyFlagsResponse]  # type: ignore[assignment]
+    """STORE of one message each, in any mailboxes, by the sessions of one front end that wait at the same time: each as
+    ModifyFlags would do it, in order. Up to 512; errors are told of each. Errors of all: INVALID_ARGUMENT. Repeatable.
+    """
     AppendMessages: _aio.UnaryUnaryMultiCallable[_messages_pb2.AppendMessagesRequest, _messages_pb2.AppendMessagesResponse]  # type: ignore[assignment]
     """APPEND of all messages or none; together at most 1 MiB, more by UploadMessages.
     Errors: MAILBOX_NOT_FOUND, OVER_QUOTA, MESSAGE_TOO_LARGE, KEYWORD_LIMIT, STORAGE_FULL. Repeatable by request_id.
@@ -124,6 +132,16 @@ class MessageServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_messages_pb2.ModifyFlagsResponse, _abc.Awaitable[_messages_pb2.ModifyFlagsResponse]]:
         """STORE. Errors: KEYWORD_LIMIT, KEYWORD_INVALID, MAILBOX_NOT_FOUND. Repeatable."""
+
+    @_abc_1.abstractmethod
+    def BatchModifyFlags(
+        self,
+        request: _messages_pb2.BatchModifyFlagsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_messages_pb2.BatchModifyFlagsResponse, _abc.Awaitable[_messages_pb2.BatchModifyFlagsResponse]]:
+        """STORE of one message each, in any mailboxes, by the sessions of one front end that wait at the same time: each as
+        ModifyFlags would do it, in order. Up to 512; errors are told of each. Errors of all: INVALID_ARGUMENT. Repeatable.
+        """
 
     @_abc_1.abstractmethod
     def AppendMessages(
