@@ -31,6 +31,7 @@ from services.common.sasl.steps import (
     Wanted,
 )
 from services.common.saslprep import saslprep
+from services.common.tokens import Tokens
 
 NONCE_BYTES: Final = 18
 
@@ -59,6 +60,7 @@ class Authentication:
         self._login = login
         self._configuration = configuration
         self._certificates = CertificateLogins(service, login, configuration.part(lambda value: value.tls))
+        self._tokens = Tokens(service, configuration.part(lambda value: value.sasl))
         self._decoy_key = _decoy_key(configuration.value.tls.keyfile)
 
     # ---- what is open on this connection
@@ -104,8 +106,9 @@ class Authentication:
 
     def _switches(self) -> Means:
         options = self._configuration.value.sasl
-        scram = Means.SCRAM if options.scram else Means.NONE
-        return scram | Means.CLEARTEXT if options.has_plain_passwords else scram
+        switched = ((Means.SCRAM, options.scram), (Means.CLEARTEXT, options.has_plain_passwords))
+        known = (*switched, (Means.TOKENS, bool(options.oauthkeys)))
+        return Means(sum(means for means, on in known if on))
 
     def _is_private(self, peer: Peer, bits: int) -> bool:
         return is_strong(peer, bits) or (peer.local and self._configuration.value.sasl.localplaintext)
@@ -139,7 +142,14 @@ class Authentication:
             return None if entry is None else _secret(entry, wanted.kind.value)
         if isinstance(wanted, CertificateWanted):
             return await self._certificates.name(peer.certificate or b"", self._split(wanted.authorize_as))
-        return None
+        return await self._token_name(wanted.token)
+
+    async def _token_name(self, token: str) -> str | None:
+        name = await self._tokens.name(token)
+        try:
+            return None if name is None else prepare_name(name)
+        except ValueError:
+            return None
 
     # ---- who it is
     def prepared(self, name: str, password: str) -> Credentials:

@@ -117,11 +117,13 @@ def _pairs(configuration: Configuration) -> Iterator[Problem]:
 def _needs(configuration: Configuration) -> Iterator[Problem]:
     """Options that make no sense without others: (option, value, what must be set)."""
     tls, store = configuration.tls, configuration.store
-    directory, ldap = configuration.directory, configuration.ldap
+    directory, ldap, sasl = configuration.directory, configuration.ldap, configuration.sasl
     remote = bool(store.target) and not store.target.startswith("unix:")
     wanted: tuple[tuple[str, bool, str, dict[str, Any]], ...] = (
         ("lmtp.requireclientcert", configuration.lmtp.enable and configuration.lmtp.requireclientcert, "yes",
          {"tls.certfile": tls.certfile, "tls.clientca": tls.clientca}),
+        ("sasl.oauthkeys", bool(sasl.oauthkeys), sasl.oauthkeys,
+         {"sasl.oauthissuer": sasl.oauthissuer, "sasl.oauthaudience": sasl.oauthaudience}),
         ("tls.snifolder", bool(tls.snifolder), tls.snifolder, {"tls.certfile": tls.certfile}),
         ("tls.crlfile", bool(tls.crlfile), tls.crlfile, {"tls.clientca": tls.clientca}),
         ("tls.certmap", bool(tls.certmap), tls.certmap, {"tls.clientca": tls.clientca}),

@@ -390,6 +390,17 @@ class SaslOptions:
         False, "Whether CRAM-MD5 and APOP are offered; they need passwords that are stored in clear.", live=True,
         legacy="sasl.default.ldap.has_plain_passwords",
     )  # fmt: skip
+    oauthkeys: str = option(
+        "", "The authorization server's keys (JSON Web Key Set): a file, or an https URL; empty: no bearer tokens.",
+        path=True, live=True, syntax="keys",
+    )  # fmt: skip
+    oauthissuer: str = option("", "Issuer (iss) that a token must have.", live=True)
+    oauthaudience: str = option("", "Audience (aud) that a token must have: what it was issued for.", live=True)
+    oauthscope: str = option("", "Scope that a token must have; empty: any.", live=True)
+    oauthclaim: str = option("email", "Claim of a token that holds the login name.", low=1, high=128, live=True)
+    oauthkeysttl: int = option(
+        3600, "Seconds that keys are kept before they are fetched anew.", low=60, high=604_800, unit="s", live=True
+    )
     localplaintext: bool = option(
         True, "Whether clients on this machine (loopback, Unix sockets) may send passwords without TLS where "
         "plaintextmincipher asks for it.", live=True,

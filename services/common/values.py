@@ -15,6 +15,7 @@ from services.common.access.service import check_filter
 from services.common.directory.ldap.entries import parse_role
 from services.common.directory.ldap.filters import check_template
 from services.common.directory.ldap.places import parse_place
+from services.common.keysource import is_source
 from services.common.options import METADATA_KEY, Configuration, Option
 from services.common.sasl.mechanisms import NAMES
 from services.common.sizes import parse_size
@@ -211,6 +212,7 @@ SYNTAXES: Final[dict[str, tuple[str, Callable[[str], bool]]]] = {
     "ldaprole": ("ROLE=ATTRIBUTE", _holds(parse_role)),
     "filter": ("a filter such as `ALL: 192.0.2.0/24 EXCEPT 192.0.2.9`", check_filter),
     "realm": ("IP|MASK:NUMBER or NETWORK/LENGTH:NUMBER", check_realm),
+    "keys": ("a path or an https URL", is_source),
     "mechanism": (f"mechanisms of {' '.join(NAMES)}", NAMES.__contains__),
     "separators": ("marks such as @+, with @ among them", lambda text: "@" in text and set(text) <= set(punctuation)),
     "domain": ("a domain", lambda text: text.isascii() is False or _HOST.fullmatch(text) is not None),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import json
 import ssl
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Callable
@@ -22,6 +23,7 @@ from tests.support.people import PASSWORD, People
 from tests.support.pop import pop_service
 from tests.support.scramclient import ScramClient
 from tests.support.store import StoreFixture
+from tests.support.tokenissuer import AUDIENCE, ISSUER, Issuer
 
 BOTH_LOOPS = True
 ADMIN = "admin@example.com"
@@ -216,3 +218,41 @@ async def test_what_computes_with_secrets_is_off_by_default(protocol: str) -> No
         assert b"<" not in client.greeting
         for mechanism in ("SCRAM-SHA-256", "CRAM-MD5"):
             assert (await client.begin(mechanism)).startswith((b"a NO [CANNOT]", b"-ERR This mechanism"))
+
+
+BEARER = "n,a={name},\x01host=mail.example.com\x01port=143\x01auth=Bearer {token}\x01\x01"
+XOAUTH2 = "user={name}\x01auth=Bearer {token}\x01\x01"
+
+
+@pytest.mark.rfc("7628", "3")
+@pytest.mark.parametrize(("mechanism", "form"), [("OAUTHBEARER", BEARER), ("XOAUTH2", XOAUTH2)])
+async def test_bearer_tokens(protocol: str, mechanism: str, form: str, tmp_path: Path) -> None:
+    issuer = Issuer()
+    (tmp_path / "keys.json").write_bytes(issuer.key_set())
+    options = SaslOptions(oauthkeys=str(tmp_path / "keys.json"), oauthissuer=ISSUER, oauthaudience=AUDIENCE)
+
+    def message(name: str, token: str) -> bytes:
+        return form.format(name=name, token=token).encode()
+
+    async with service(protocol, options) as running:
+        async with dialogue(protocol, running) as client:
+            error = await client.begin(mechanism, message(USER, issuer.token(USER, aud="another")))
+            assert "status" in json.loads(error)
+            assert client.refused(await client.respond(b"\x01"))
+            error = await client.begin(mechanism, message("", issuer.token("nobody@example.com")))
+            assert client.refused(error)
+            other = await client.begin(mechanism, message(OTHER, issuer.token(USER)))
+            assert client.refused(other, b"AUTHORIZATIONFAILED" if protocol == "imap" else b"AUTH")
+            assert client.logged_in(await client.begin(mechanism, message(USER, issuer.token(USER))))
+        async with dialogue(protocol, running) as client:
+            assert await client.begin(mechanism) == b""
+            assert client.logged_in(await client.respond(message("", issuer.token(USER))))
+        async with dialogue(protocol, running) as client:
+            assert client.logged_in(await client.begin(mechanism, message(OTHER, issuer.token(ADMIN))))
+
+
+async def test_tokens_whose_keys_cannot_be_had_are_no_refusal(protocol: str, tmp_path: Path) -> None:
+    options = SaslOptions(oauthkeys=str(tmp_path / "none.json"), oauthissuer=ISSUER, oauthaudience=AUDIENCE)
+    async with service(protocol, options) as running, dialogue(protocol, running) as client:
+        answer = await client.begin("XOAUTH2", XOAUTH2.format(name=USER, token=Issuer().token(USER)).encode())
+        assert answer.startswith((b"a NO [UNAVAILABLE]", b"-ERR [SYS/TEMP]"))
