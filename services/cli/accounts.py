@@ -30,12 +30,12 @@ NO_LIMIT = "none"
 COLUMNS = ("account", "status", "messages", "used", "quota", "message_quota", "aliases")
 
 
-def _password(from_input: bool) -> str:
-    """Asked for twice on a terminal; never taken from the command line, which others can see."""
+def read_password(from_input: bool, *, confirm: bool = True) -> str:
+    """Asked for on a terminal, twice if `confirm`; never taken from the command line, which others can see."""
     if from_input:
         password = sys.stdin.readline().rstrip("\r\n")
     else:
-        password = str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+        password = str(typer.prompt("Password", hide_input=True, confirmation_prompt=confirm))
     if not password:
         fail("the password is empty", EXIT_USAGE)
     return password
@@ -87,7 +87,7 @@ def add(
     file = users_file()
     if name in entries():
         fail(f"{name}: there is such an account already")
-    password = _password(password_stdin)
+    password = read_password(password_stdin)
     limits = Quota(*_limits(quota, message_quota).values())
     try:
         file.add(
@@ -109,7 +109,7 @@ def passwd(
 ) -> None:
     """Set a new password; the services take it up within a second. Secrets that were kept of the old one go with it."""
     account = _known(name)
-    password = _password(password_stdin)
+    password = read_password(password_stdin)
     try:
         users_file().set_password(account, password, scram=scram or _keeps_scram())
     except UsersFileError as error:

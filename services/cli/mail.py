@@ -74,14 +74,14 @@ def import_mail(
     tally = importing.Tally()
 
     async def work(client: StoreClient) -> None:
-        found = await _open(client, name, create=create or entry is not None)
+        found = await open_account(client, name, create=create or entry is not None)
         source = SOURCES[form or _guess(path)](path, folder)
-        with _progress() as progress:
+        with progress_bars() as progress:
             await importing.Importer(client, found, quota, progress, tally).run(source)
 
-    code = _transfer(work)
+    code = transfer(work)
     text = f"{tally.imported} imported, {tally.present} there already, {tally.refused} refused (too large)"
-    _report(as_json, text, code, tally)
+    report(as_json, text, code, tally)
     raise typer.Exit(code or int(bool(tally.refused or tally.skipped)))
 
 
@@ -108,17 +108,17 @@ def export_mail(
     async def work(client: StoreClient) -> None:
         found = await client.open_account(name, create=False)
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _progress() as progress:
+        with progress_bars() as progress:
             await exporting.Exporter(client, found, TARGETS[form](path), progress, tally).run(wanted)
 
-    code = _transfer(work)
-    _report(as_json, f"{tally.exported} exported, {tally.present} there already", code, tally)
+    code = transfer(work)
+    report(as_json, f"{tally.exported} exported, {tally.present} there already", code, tally)
     if not code and not tally.folders:
         fail("no mailbox matches")
     raise typer.Exit(code or int(bool(tally.skipped)))
 
 
-def _transfer(work: Callable[[StoreClient], Awaitable[None]]) -> int:
+def transfer(work: Callable[[StoreClient], Awaitable[None]]) -> int:
     """Run it, and say what stopped it; the exit code."""
 
     async def run() -> None:
@@ -142,7 +142,7 @@ def _transfer(work: Callable[[StoreClient], Awaitable[None]]) -> int:
     return 0
 
 
-def _report(as_json: bool, text: str, code: int, tally: importing.Tally | exporting.Tally) -> None:
+def report(as_json: bool, text: str, code: int, tally: importing.Tally | exporting.Tally) -> None:
     """What was done, also by a run that was stopped; nothing where it did not begin."""
     if tally.skipped:
         complain(f"folders left out because of their names: {', '.join(tally.skipped)}")
@@ -151,7 +151,7 @@ def _report(as_json: bool, text: str, code: int, tally: importing.Tally | export
         say(as_json, text, **facts, complete=not code)
 
 
-async def _open(client: StoreClient, name: str, *, create: bool) -> Account:
+async def open_account(client: StoreClient, name: str, *, create: bool) -> Account:
     """The account; a name that nobody knows is more likely mistyped than meant."""
     try:
         return await client.open_account(name, create=create)
@@ -172,7 +172,7 @@ def _guess(path: Path) -> Format:
 
 
 @contextmanager
-def _progress() -> Iterator[importing.Progress]:
+def progress_bars() -> Iterator[importing.Progress]:
     """A bar per folder on standard error, where that is a terminal."""
     name = TextColumn("{task.description}", markup=False)
     columns = (name, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

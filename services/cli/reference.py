@@ -31,7 +31,7 @@ errors to standard error.
 | 2 | the command line cannot be understood |
 | 69 | the store, or a service, does not answer: later may help |
 | 78 | the configuration is bad; every error is named |
-| 130 | interrupted; `import` and `export` go on when they are repeated |
+| 130 | interrupted; `import`, `export` and `migrate imap` go on when they are repeated |
 """
 SKIPPED: Final = frozenset({"help", "install_completion", "show_completion"})
 

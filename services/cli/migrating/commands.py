@@ -7,10 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
+from services.cli.accounts import FromInput, read_password
 from services.cli.configutil import read_text, tell
 from services.cli.dump import parse_lines
+from services.cli.mail import report, transfer
+from services.cli.migrating import copying
+from services.cli.migrating.copying import Copy
+from services.cli.migrating.imapsource import Security, Server
 from services.cli.migrating.plan import Fate, Finding, changes, counted, plan
-from services.cli.output import JsonOption, fail, say, show, show_json
+from services.cli.output import EXIT_USAGE, JsonOption, fail, note, say, show, show_json
+from services.cli.people import AccountName
 from services.common.configfile import ConfigurationFile, Edit
 from services.common.configuration import EXIT_CONFIGURATION
 from services.common.problems import ConfigurationError
@@ -74,3 +80,49 @@ def _show_json(findings: list[Finding], edit: Edit | None, write: bool, _everyth
     if edit is not None:
         facts |= {"live": edit.changes.live, "restart": edit.changes.restart, "overruled": edit.overruled}
     show_json(facts)
+
+
+PORTS = {Security.TLS: 993, Security.STARTTLS: 143, Security.NONE: 143}
+
+
+@commands.command()
+def imap(
+    account: AccountName,
+    host: Annotated[str, typer.Option(help="The server to copy from.")],
+    user: Annotated[str, typer.Option(help="Login name there; the account's name when left out.")] = "",
+    admin: Annotated[
+        str, typer.Option(help="Log in there as this administrator, on behalf of the user.", metavar="USER")
+    ] = "",
+    password_stdin: FromInput = False,
+    security: Annotated[
+        Security, typer.Option("--tls", help="none sends the password in the clear.", metavar="|".join(Security))
+    ] = Security.TLS,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: 993 with tls, else 143.")] = 0,
+    cafile: Annotated[str, typer.Option(help="CA (PEM) to trust there; without, the system's.", metavar="FILE")] = "",
+    folder: Annotated[
+        list[str], typer.Option(help="Only mailboxes whose name matches (* ? []); repeatable.", metavar="PATTERN")
+    ] = [],  # noqa: B006
+    create: Annotated[bool, typer.Option("--create", help="Also for an account that is not known yet.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy an account's mail from any IMAP server: folders, flags, dates, subscriptions; only UIDs become others.
+
+    May be stopped and repeated, and goes on where it was; a later run brings what came in since. What it brought and
+    somebody removed here since is not brought again. At the source nothing is changed.
+    """
+    if cafile and security is Security.NONE:
+        fail("--cafile needs --tls tls or --tls starttls", EXIT_USAGE)
+    if security is Security.NONE:
+        note(f"the password and the mail cross the network to {host} unprotected")
+    password = read_password(password_stdin, confirm=False)
+    server = Server(host, port or PORTS[security], security, user or account, password, admin, cafile)
+    copy = Copy(account, server, tuple(folder), create=create)
+    code = transfer(lambda client: copying.run(copy, client))
+    tally = copy.tally
+    text = f"{tally.imported} copied, {tally.present} there already, {tally.refused} refused (too large)"
+    report(as_json, text, code, tally)
+    for name, here in copy.renamed.items():
+        note(f"{name} is {here} here")
+    if not code and not copy.matched:
+        fail("no mailbox matches")
+    raise typer.Exit(code or int(bool(tally.refused or tally.skipped)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -75,43 +76,49 @@ class Importer:
 
     async def run(self, source: Source) -> Tally:
         """Import everything. Raises StoreError, OSError, SourceError; what was imported until then stays."""
-        for folder in source.folders():
+        folders = source.folders()
+        # In a thread: reading may mean waiting for a disk, or for another server.
+        while (folder := await asyncio.to_thread(next, folders, None)) is not None:
             await self._folder(folder)
         return self.tally
 
     async def _folder(self, folder: Folder) -> None:
         try:
-            name = await self._ensure(folder.name)
+            name = await self._ensure(folder.name, folder.subscribed)
         except StoreError as error:
             if error.reason is not Reason.MAILBOX_NAME_INVALID:
                 raise
             self.tally.skipped.append(folder.name)
             return
-        present = await self._present(name)
+        present = await self._present(name, folder.after)
         self._progress(name, folder.count, 0)
-        for batch in _batches(folder.messages):
+        batches = _batches(folder.messages)
+        while batch := await asyncio.to_thread(next, batches, None):
             wanted = [message for message in batch if not present.take(message.body)]
             self.tally.present += len(batch) - len(wanted)
             if wanted:
                 await self._append(name, wanted)
+            if folder.kept is not None:
+                status = await self._store.get_mailbox(self._account, name)
+                folder.kept(batch, status.uidvalidity, status.uidnext - 1)
             self._progress(name, folder.count, len(batch))
 
-    async def _ensure(self, name: str) -> str:
+    async def _ensure(self, name: str, subscribed: bool) -> str:
         name = INBOX if name.upper() == INBOX else name
         try:
             await self._store.create_mailbox(self._account, name)
-            await self._store.subscribe(self._account, name, True)
+            await self._store.subscribe(self._account, name, subscribed)
         except StoreError as error:
             if error.reason not in {Reason.MAILBOX_EXISTS, Reason.MAILBOX_PROTECTED}:
                 raise
         return name
 
-    async def _present(self, name: str) -> Present:
+    async def _present(self, name: str, after: int) -> Present:
         status = await self._store.get_mailbox(self._account, name)
         if not status.messages:
             return Present()
         columns = await self._store.fetch_columns(self._account, status.mailbox_id, Column.LOCATION)
-        return Present(columns.locations)
+        return Present(ref for uid, ref in zip(columns.uids, columns.locations, strict=True) if uid > after)
 
     async def _append(self, name: str, messages: list[Message]) -> None:
         """A batch; where one message of it cannot be kept, one by one, so that it does not keep its neighbours out."""

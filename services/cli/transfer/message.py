@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -22,11 +22,19 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A mailbox's worth of messages in a source; `count` is None where counting would mean reading it all."""
+    """A mailbox's worth of messages in a source; `count` is None where counting would mean reading it all.
+
+    Of what the mailbox holds here already only UIDs above `after` are looked at for messages that came in before.
+    `subscribed`: whether it is subscribed to when it is made. `kept` is called with messages that are safe here, the
+    mailbox's UIDVALIDITY and its highest UID.
+    """
 
     name: str
     count: int | None
     messages: Iterator[Message]
+    after: int = 0
+    subscribed: bool = True
+    kept: Callable[[Sequence[Message], int, int], None] | None = None
 
 
 class Source(Protocol):
