@@ -32,6 +32,7 @@ _ROWS: Final[dict[str, tuple[str, str]]] = {
     "mailbox": ("mailboxes", "commands"),
     "store": ("storage", "commands"),
     "access": ("accessing", "commands"),
+    "ban": ("banning", "commands"),
     "config": ("configuring", "commands"),
     "configutil": ("configutil", "configutil"),
     "migrate": ("migrating.commands", "commands"),

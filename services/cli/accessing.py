@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import replace
 from enum import Enum
 from ipaddress import ip_address
@@ -16,6 +17,7 @@ from services.common.access.filters import Decision, Visit
 from services.common.access.patterns import HostName, NameNeeded, host
 from services.common.access.rules import decide_login
 from services.common.access.service import ServiceFilters
+from services.common.badguys import BadGuys, open_marks
 from services.common.configuration import EXIT_CONFIGURATION
 from services.common.directory import LOGS_IN, DirectoryUnavailable, Entry, LoginRefused
 from services.common.directory.opening import open_directory
@@ -52,8 +54,9 @@ def decide(
 ) -> None:
     """Say whether a client may connect, and log in where --user is given, and what decides; exits with 1 where not.
 
-    Judged by the configuration and the directory as they are now: domainallowed and domainnotallowed of the service,
-    then the status of the account and its domain, then the access rules of both. No password is asked for.
+    Judged by the configuration and the directory as they are now: whether the address is shut out (`mailkeep ban`),
+    domainallowed and domainnotallowed of the service, then the status of the account and its domain, then the access
+    rules of both. No password is asked for.
     """
     for text in filter(None, (address, server)):
         _check_address(text)
@@ -76,7 +79,9 @@ async def _decide(known: Configuration, visit: Visit, user: str) -> dict[str, ob
 
 
 async def _connects(known: Configuration, visit: Visit, names: HostNames) -> Decision:
-    """As a service does: names are looked up only where they are needed."""
+    """As a service does: who is shut out first; names are looked up only where they are needed."""
+    if _is_banned(known, str(visit.client.address)):
+        return Decision(False, "", "the address is shut out: mailkeep ban list")
     options = getattr(known, visit.service)
     filters = ServiceFilters(options.domainallowed, options.domainnotallowed)
     try:
@@ -86,6 +91,13 @@ async def _connects(known: Configuration, visit: Visit, names: HostNames) -> Dec
         server_name = await names.find(server) if server else HostName()
         visit = await _named(visit, names)
         return filters.decide(visit.service, visit.client, replace(visit.server, name=server_name))
+
+
+def _is_banned(known: Configuration, address: str) -> bool:
+    path = known.access.statefile
+    if not path or not os.path.exists(path):
+        return False
+    return BadGuys(Live(known.access), file=open_marks(path)).banned(address)
 
 
 async def _logs_in(known: Configuration, visit: Visit, user: str, names: HostNames) -> dict[str, object]:

@@ -93,6 +93,8 @@ class Connection(Channel):
 
     first_clock: ClassVar[Clock] = Clock.LOGIN
     """The clock that runs from the start."""
+    forwards: ClassVar[bool] = False
+    """Whether a trusted front end can say in this protocol for whom it speaks (`forward`)."""
 
     # ---- to be filled in by the protocol ----------------------------------------------------------------------------
     def greeting(self) -> bytes:
@@ -169,7 +171,8 @@ class Connection(Channel):
             self.log.warning("login refused", why="sessions", name=user)
             return False
         self.user = user
-        self.log.info("logged in", tls=self.tls)
+        name = server.door.host_name(self)
+        self.log.info("logged in", tls=self.tls, **({"host": name} if name else {}))
         self.set_clock(Clock.IDLE)
         return True
 
@@ -272,7 +275,7 @@ class Connection(Channel):
         self._start_clock()
         if self.forwarded is None or self.forwarded.address:
             self._origin = self.address
-        self.unjudged = self.trusted
+        self.unjudged = self.forwards and self.trusted
         if self.server.needs_names(self):
             # What comes before the greeting is kept like what comes while a command runs.
             self._state |= RUNNING

@@ -11,10 +11,12 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, Final, Protocol
 
+from services.common.access.marks import address_number
 from services.common.access.networks import Networks
 from services.common.access.patterns import Host, HostName, NameNeeded, host
 from services.common.access.realms import SessionLimits
 from services.common.access.service import ServiceFilters
+from services.common.badguys import BadGuys
 from services.common.hostnames import HostNames
 from services.common.live import Live
 from services.common.options import AccessOptions
@@ -29,6 +31,7 @@ class TurnedAway(Enum):
     ADDRESS = "address"
     DRAINING = "draining"
     FILTER = "filter"
+    BAN = "ban"
 
 
 PROXY: Final = "proxy"
@@ -52,7 +55,8 @@ class Visitor(Protocol):
 class Door:
     """The filters, limits and trusted networks of one service as they are now; a reload replaces them.
 
-    `options` are the service's; one that has no filters or realms among them (LMTP, the admin port) lets all pass.
+    `options` are the service's; one that has no filters or realms among them (LMTP, the admin port) lets all pass, and
+    so does one without `badguys`, where nobody logs in.
     """
 
     def __init__(
@@ -62,13 +66,16 @@ class Door:
         registry: SessionRegistry,
         access: Live[AccessOptions] | None = None,
         names: HostNames | None = None,
+        badguys: BadGuys | None = None,
     ) -> None:
         self._service = service
         self._registry = registry
         self._names = names or HostNames()
+        self._badguys = badguys
         self._filters = ServiceFilters()
         self._limits = SessionLimits()
         self._trusted = Networks()
+        self._resolves = False
         self._take_options(options.value)
         options.subscribe(self._take_options)
         if access is not None:
@@ -108,6 +115,9 @@ class Door:
 
     def judge(self, visitor: Visitor) -> TurnedAway | None:
         """Why a client of this address is not let in, or None. To be asked before it is counted."""
+        if self._badguys is not None and self._badguys.banned(visitor.address):
+            visitor.log.info("refused: shut out")
+            return TurnedAway.BAN
         if not self.passes(visitor):
             return TurnedAway.FILTER
         limit = self._limits.of(visitor.address)
@@ -116,9 +126,20 @@ class Door:
             return TurnedAway.ADDRESS
         return None
 
+    def let_in(self, visitor: Visitor) -> None:
+        """The client is known by its address now: look its name up for the log, where that is wanted."""
+        if self._resolves and address_number(visitor.address) is not None:
+            self._names.prefetch(visitor.address)
+
+    def host_name(self, visitor: Visitor) -> str:
+        """The client's name for the log; "" where it is not known (yet) or not wanted."""
+        name = self._names.known(visitor.address) if self._resolves else None
+        return name.text if name is not None and name.known else ""
+
     def _take_options(self, options: Any) -> None:
         self._filters = ServiceFilters(getattr(options, "domainallowed", ()), getattr(options, "domainnotallowed", ()))
         self._limits = SessionLimits(getattr(options, "connlimits", ()), options.maxsessionsperaddress)
 
     def _take_access(self, options: AccessOptions) -> None:
         self._trusted = Networks(options.trustedproxies)
+        self._resolves = options.dnsresolveclient

@@ -13,7 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from services.common.access.patterns import HostName
-from services.common.telemetry import session_logger
+from services.common.telemetry import NO_OBSERVER, Observer, session_logger
 
 if TYPE_CHECKING:
     from dns.asyncresolver import Resolver
@@ -25,14 +25,28 @@ KEPT_OUTAGE: Final = 10.0
 REMEMBERED: Final = 10_000
 AT_ONCE: Final = 100
 
+UNAVAILABLE: Final = "unavailable"
+
+
+def _result(name: HostName) -> str:
+    """The metric's word for an answer."""
+    return ("spoofed" if name.spoofed else "named") if name.text else "unnamed"
+
 
 class HostNames:
     """Finds names. `nameservers` (addresses) and `port` stand for the system's where given."""
 
-    def __init__(self, nameservers: Sequence[str] = (), port: int = 53, seconds: float = SECONDS) -> None:
+    def __init__(
+        self,
+        nameservers: Sequence[str] = (),
+        port: int = 53,
+        seconds: float = SECONDS,
+        observer: Observer = NO_OBSERVER,
+    ) -> None:
         self._nameservers = nameservers
         self._port = port
         self._seconds = seconds
+        self._observer = observer
         self._resolver: Resolver | None = None
         self._known: OrderedDict[str, tuple[float, HostName]] = OrderedDict()
         self._asking: dict[str, asyncio.Task[HostName]] = {}
@@ -46,20 +60,26 @@ class HostNames:
     async def find(self, address: str) -> HostName:
         """The name of an IP address, after `seconds` at the latest. Does not raise; equal questions are asked once."""
         name = self.known(address)
+        self._observer.cache("dns", name is not None)
         if name is not None:
             return name
-        task = self._asking.get(address)
-        if task is None:
-            task = asyncio.create_task(self._find(address))
-            self._asking[address] = task
-            task.add_done_callback(lambda _: self._asking.pop(address, None))
-        return await asyncio.shield(task)
+        return await asyncio.shield(self._asking.get(address) or self._ask_for(address))
+
+    def prefetch(self, address: str) -> None:
+        """Begin to look a name up that nobody waits for; not where others wait for theirs."""
+        if self.known(address) is None and address not in self._asking and len(self._asking) < AT_ONCE:
+            self._ask_for(address)
+
+    def _ask_for(self, address: str) -> asyncio.Task[HostName]:
+        task = self._asking[address] = asyncio.create_task(self._find(address))
+        task.add_done_callback(lambda _: self._asking.pop(address, None))
+        return task
 
     async def _find(self, address: str) -> HostName:
         # Here, because most processes never ask, and the library takes its time to import.
         from dns.exception import DNSException
 
-        kept = KEPT
+        kept, started, result = KEPT, monotonic(), ""
         try:
             async with asyncio.timeout(self._seconds), self._room:
                 name = await self._ask(address)
@@ -67,7 +87,8 @@ class HostNames:
             session_logger("dns").warning(
                 "no answer: the host counts as unknown", host=address, why=type(error).__name__
             )
-            name, kept = HostName(), KEPT_OUTAGE
+            name, kept, result = HostName(), KEPT_OUTAGE, UNAVAILABLE
+        self._observer.dns_lookup(result or _result(name), monotonic() - started)
         self._known[address] = (monotonic() + kept, name)
         self._known.move_to_end(address)
         if len(self._known) > REMEMBERED:

@@ -14,6 +14,7 @@ from typing import Final, NoReturn
 from services.common.access.filters import Decision, Visit
 from services.common.access.patterns import NameNeeded, host
 from services.common.access.rules import decide_login
+from services.common.badguys import BadGuys, HeldUp
 from services.common.certmap import CertificateQuery
 from services.common.directory import (
     GONE,
@@ -29,11 +30,13 @@ from services.common.directory import (
 from services.common.hostnames import HostNames
 from services.common.limits import without_slot
 from services.common.live import Live
-from services.common.options import DirectoryOptions
+from services.common.options import AccessOptions, DirectoryOptions
 from services.common.peer import Peer
 from services.common.telemetry import NO_OBSERVER, Observer, current_log
 
 UNAVAILABLE: Final = "unavailable"
+FAILURES: Final = frozenset({LoginRefusal.CREDENTIALS, LoginRefusal.LOCKED})
+"""Refusals that are held against the client's address."""
 _KEY_BYTES: Final = 32
 
 
@@ -52,11 +55,13 @@ class Login:
         options: Live[DirectoryOptions],
         observer: Observer = NO_OBSERVER,
         names: HostNames | None = None,
+        badguys: BadGuys | None = None,
     ) -> None:
         self._directory = directory
         self._options = options
         self._observer = observer
         self._names = names or HostNames()
+        self._badguys = badguys or BadGuys(Live(AccessOptions()))
         # A key of this process alone: what is remembered says nothing to who reads memory dumps of another.
         self._key = os.urandom(_KEY_BYTES)
         self._remembered: OrderedDict[bytes, tuple[float, Entry]] = OrderedDict()
@@ -68,7 +73,7 @@ class Login:
         if not self._directory.current:
             return None
         entry = self._recall(self._digest(name, password))
-        if entry is None or not self._permits_at_once(service, entry, peer):
+        if entry is None or not self._permits_at_once(service, entry, peer) or self._badguys.marked(peer.address):
             return None
         self._observer.login(service, "cached")
         self._observer.cache("login", True)
@@ -141,16 +146,27 @@ class Login:
     async def _judged(
         self, service: str, name: str, peer: Peer, find: Callable[[], Awaitable[Entry]], success: str = "ok"
     ) -> Entry:
-        """The account that `find` finds, if its access rules permit it; a refusal is logged, counted and delayed."""
+        """The account that `find` finds, if its access rules permit it; a refusal is logged, counted and delayed.
+
+        Who failed before waits first. A name and a password that are right clear that, whatever else forbids the login.
+        """
         try:
+            await self._badguys.hold_up(service, peer.address)
             entry = await find()
+            self._badguys.succeeded(peer.address)
             await self._check_access(service, entry, peer)
         except LoginRefused as refused:
+            if refused.kind in FAILURES:
+                self._badguys.failed(service, peer.address)
             self._observer.login(service, refused.kind.value)
             why = refused.detail or refused.kind.value
             current_log(service, peer.address).warning("login refused", name=name, why=why)
             await self._delay()
             raise LoginRefused(refused.kind) from None
+        except HeldUp as held:
+            self._observer.login(service, held.result)
+            current_log(service, peer.address).warning("login refused", name=name, why=held.result)
+            raise DirectoryUnavailable(held.result) from None
         except DirectoryUnavailable as error:
             self._observer.login(service, UNAVAILABLE)
             current_log(service, peer.address).error("login not possible", name=name, why=str(error))

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from services.common.directory import LoginRefusal
-from services.common.streamserver import TurnedAway
+from services.common.door import PROXY, TurnedAway
 from services.common.telemetry import Traffic
 
 PREFIX: Final = "mailkeep_"
@@ -75,6 +75,7 @@ class PrometheusObserver:
         self._store_calls = _Histograms()
         self._ldap_calls = _Histograms()
         self._directory_calls = _Histograms()
+        self._dns_lookups = _Histograms()
         self._counters: dict[str, dict[Labels, int]] = {name: {} for name in _COUNTERS}
         self._sessions: dict[str, int] = {}
         self._limits: dict[str, int] = {}
@@ -114,15 +115,31 @@ class PrometheusObserver:
         self._limits[service] = limit
         self._sessions.setdefault(service, 0)
         self._begin("sessions_opened", (service,))
-        for why in TurnedAway:
-            self._begin("sessions_refused", (service, why.value))
+        for why in (*(each.value for each in TurnedAway), PROXY):
+            self._begin("sessions_refused", (service, why))
 
     def login(self, service: str, result: str) -> None:
         """See `Observer.login`. A rate misses the sample that a counter begins with, so all results begin together."""
         if (service, LOGGED_IN[0]) not in self._counters["logins"]:
             for known in LOGIN_RESULTS:
                 self._begin("logins", (service, known))
+            for counter in ("logins_delayed", "bans"):
+                self._begin(counter, (service,))
+            for answer in DNS_RESULTS:
+                self._dns_lookups[(answer,)]
         self._count("logins", (service, result))
+
+    def dns_lookup(self, result: str, seconds: float) -> None:
+        """See `Observer.dns_lookup`."""
+        self._dns_lookups[(result,)].observe(seconds)
+
+    def banned(self, service: str) -> None:
+        """See `Observer.banned`."""
+        self._count("bans", (service,))
+
+    def login_delayed(self, service: str) -> None:
+        """See `Observer.login_delayed`."""
+        self._count("logins_delayed", (service,))
 
     def traffic(self, service: str) -> Traffic:
         """See `Observer.traffic`."""
@@ -201,6 +218,7 @@ class PrometheusObserver:
                 _DIRECTORY_LABELS,
                 self._directory_calls,
             ),
+            ("dns_lookup_seconds", "Time to find the host name of an address.", ("result",), self._dns_lookups),
         ):
             family = HistogramMetricFamily(PREFIX + name, documentation, labels=labels)
             for values, histogram in list(found.items()):
@@ -259,12 +277,15 @@ class PrometheusObserver:
 
 
 LOGGED_IN: Final = ("ok", "cached")
-LOGIN_RESULTS: Final = (*LOGGED_IN, "unavailable", *(refusal.value for refusal in LoginRefusal))
+LOGIN_RESULTS: Final = (*LOGGED_IN, "unavailable", "banned", "throttled", *(refusal.value for refusal in LoginRefusal))
+DNS_RESULTS: Final = ("named", "unnamed", "spoofed", "unavailable")
 _DIRECTORY_LABELS: Final = ("operation", "result")
 _COMMAND_LABELS: Final = ("service", "command", "result")
 _CALL_LABELS: Final = ("method", "result")
 _ASKED_LABELS: Final = ("operation", "result")
 _COUNTERS: Final[dict[str, tuple[str, Labels]]] = {
+    "logins_delayed": ("Logins that waited because earlier ones from their address failed.", ("service",)),
+    "bans": ("Addresses that were shut out because of their failed logins.", ("service",)),
     "sessions_opened": ("Clients that were let in.", ("service",)),
     "sessions_refused": ("Clients that were turned away.", ("service", "reason")),
     "logins": ("Logins that ended.", ("service", "result")),

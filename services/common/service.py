@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn, Protocol
 
 from services.common import process as processes
+from services.common.badguys import BadGuys, open_marks
 from services.common.bodyreader import CACHE_BYTES, BodyReader, open_reader
 from services.common.connection import Connection
 from services.common.directory import Directory
@@ -104,7 +105,8 @@ class _Service:
         self._tls = _server_tls(configuration.value, self._options.value)
         self._directory = open_directory(configuration, process.observer)
         self._client = _store_client(process)
-        self._names = HostNames()
+        self._names = HostNames(observer=process.observer)
+        self._badguys = self._open_badguys()
         self._runtime = self._make_runtime()
         self._front = make(self._runtime)
         self._server = StreamServer(
@@ -118,6 +120,7 @@ class _Service:
             tls=self._tls,
             access=configuration.part(lambda value: value.access),
             names=self._names,
+            badguys=self._badguys,
         )
 
     async def serve(self) -> None:
@@ -139,6 +142,23 @@ class _Service:
             await self._server.drain(self._options.value.drainseconds)
         finally:
             await self._close()
+
+    def _open_badguys(self) -> BadGuys | None:
+        """None for a service where nobody logs in."""
+        if not hasattr(self._options.value, "bgpenalty"):
+            return None
+        observer, configuration = self._process.observer, self._process.configuration
+        badguys = BadGuys(
+            configuration.part(lambda value: value.access),
+            lambda: int(self._options.value.bgpenalty),
+            open_marks(configuration.value.access.statefile),
+            observer,
+        )
+        observer.watch_each(
+            "held_addresses", "Addresses that failed logins or an administrator hold something against.", "state",
+            badguys.counts,
+        )  # fmt: skip
+        return badguys
 
     async def _listen(self) -> None:
         shared = self._options.value.numprocesses > 1
@@ -165,7 +185,9 @@ class _Service:
         process, options = self._process, self._options
         configuration, observer = process.configuration, process.observer
         directory = ObservedDirectory(self._directory, observer)
-        login = Login(directory, configuration.part(lambda value: value.directory), observer, self._names)
+        login = Login(
+            directory, configuration.part(lambda value: value.directory), observer, self._names, self._badguys
+        )
         return Runtime(
             name=process.name,
             configuration=configuration,
@@ -174,7 +196,7 @@ class _Service:
             feed=self._client.feed,
             directory=directory,
             login=login,
-            registry=SessionRegistry(),
+            registry=SessionRegistry(ipv6prefix=configuration.value.access.ipv6prefix),
             observer=observer,
             slots=CommandSlots(lambda: int(options.value.maxthreads)),
             worker=process.worker,

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from ipaddress import IPv6Address
 from itertools import count
 from os import getpid
 from secrets import token_hex
 from socket import gethostname
+from typing import TypeVar
 
+from services.common.access.marks import Key, address_key
 from services.common.domain import SessionInfo
+
+K = TypeVar("K")
 
 
 @dataclass(slots=True)
@@ -29,14 +32,15 @@ class SessionRegistry:
     `drain_changes` was last called, so that a sender may wake up; set it to None to stop that.
     """
 
-    def __init__(self, process: str | None = None) -> None:
+    def __init__(self, process: str | None = None, ipv6prefix: int = 64) -> None:
         self.process = process or f"{gethostname()}:{getpid()}"
         self.on_change: Callable[[], None] | None = None
         self._prefix = token_hex(4)
+        self._ipv6prefix = ipv6prefix
         self._numbers = count(1)
         self._sessions: dict[str, _Session] = {}
         self._users: dict[str, int] = {}
-        self._addresses: dict[str, int] = {}
+        self._addresses: dict[Key | str, int] = {}
         self._changed: dict[str, None] = {}
         self._told: set[str] = set()
         self._closed: list[str] = []
@@ -52,7 +56,7 @@ class SessionRegistry:
         """A client connected. `kick` ends its session; it is called in the event loop, at most once."""
         here = info if info.process else replace(info, process=self.process)
         self._sessions[info.session_id] = _Session(here, kick)
-        _add(self._addresses, address_key(info.address))
+        _add(self._addresses, self._key(info.address))
         if info.user:
             _add(self._users, info.user)
         self._note(info.session_id)
@@ -77,8 +81,8 @@ class SessionRegistry:
         session = self._sessions.get(session_id)
         if session is None or session.info.address == address:
             return
-        _remove(self._addresses, address_key(session.info.address))
-        _add(self._addresses, address_key(address))
+        _remove(self._addresses, self._key(session.info.address))
+        _add(self._addresses, self._key(address))
         session.info = replace(session.info, address=address)
         self._note(session_id)
 
@@ -87,7 +91,7 @@ class SessionRegistry:
         session = self._sessions.pop(session_id, None)
         if session is None:
             return
-        _remove(self._addresses, address_key(session.info.address))
+        _remove(self._addresses, self._key(session.info.address))
         if session.info.user:
             _remove(self._users, session.info.user)
         self._changed.pop(session_id, None)
@@ -97,8 +101,8 @@ class SessionRegistry:
             self._wake()
 
     def from_address(self, address: str) -> int:
-        """Sessions from the address (of IPv6: from its /64 network)."""
-        return self._addresses.get(address_key(address), 0)
+        """Sessions from the address (of IPv6: from its network of `ipv6prefix` bits)."""
+        return self._addresses.get(self._key(address), 0)
 
     def of_user(self, user: str) -> int:
         """Sessions of the user."""
@@ -130,6 +134,10 @@ class SessionRegistry:
         closed, self._closed = self._closed, []
         return news, closed
 
+    def _key(self, address: str) -> Key | str:
+        """What an address counts by: a client has a whole network of IPv6 to choose its addresses from."""
+        return address_key(address, self._ipv6prefix) or address
+
     def _note(self, session_id: str) -> None:
         self._changed[session_id] = None
         self._wake()
@@ -139,27 +147,16 @@ class SessionRegistry:
             self.on_change()
 
 
-def address_key(address: str) -> str:
-    """What the limit per address counts by: a client has a whole /64 of IPv6 to choose its addresses from."""
-    if ":" not in address:
-        return address
-    try:
-        parsed = IPv6Address(address.partition("%")[0])
-    except ValueError:
-        return address
-    return parsed.exploded[:19]
-
-
 def _with_user(info: SessionInfo, user: str) -> SessionInfo:
     # Every login comes by here, and `dataclasses.replace` takes four times as long.
     return SessionInfo(info.session_id, info.service, user, info.address, info.started, info.process)
 
 
-def _add(counts: dict[str, int], key: str) -> None:
+def _add(counts: dict[K, int], key: K) -> None:
     counts[key] = counts.get(key, 0) + 1
 
 
-def _remove(counts: dict[str, int], key: str) -> None:
+def _remove(counts: dict[K, int], key: K) -> None:
     left = counts.get(key, 0) - 1
     if left > 0:
         counts[key] = left

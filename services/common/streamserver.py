@@ -15,6 +15,7 @@ from time import time
 from typing import Final, Protocol
 
 from services.common.accepting import Acceptor
+from services.common.badguys import BadGuys
 from services.common.clocks import Wheel
 from services.common.connection import Clock, Connection
 from services.common.domain import SessionInfo
@@ -79,6 +80,7 @@ class StreamServer:
         tls: ServerTls | None = None,
         access: Live[AccessOptions] | None = None,
         names: HostNames | None = None,
+        badguys: BadGuys | None = None,
         tick: float = 1.0,
     ) -> None:
         self.service = service
@@ -93,7 +95,7 @@ class StreamServer:
         self.wheel = Wheel(self.loop, tick)
         self.patience: list[float] = []
         self.draining = False
-        self.door = Door(service, options, self.registry, access, names)
+        self.door = Door(service, options, self.registry, access, names, badguys)
         self._waiting: set[Connection] = set()
         self._connect = connect
         self._servers: list[tuple[Listener, asyncio.Server | Acceptor]] = []
@@ -148,6 +150,8 @@ class StreamServer:
                 connection.session_id, self.service, "", connection.address, int(time()), registry.process
             )
             registry.opened(info, connection.kick)
+            if not connection.unjudged:
+                self.door.let_in(connection)
             return None
         self.observer.session_refused(self.service, why.value)
         self._turned_away.add(connection)
@@ -179,6 +183,7 @@ class StreamServer:
         why = self.door.judge(connection)
         if why is None:
             self.registry.moved(connection.session_id, connection.address)
+            self.door.let_in(connection)
         else:
             self.observer.session_refused(self.service, why.value)
         return why

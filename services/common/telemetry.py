@@ -62,7 +62,17 @@ class Observer(Protocol):
         """How many sessions the process takes."""
 
     def login(self, service: str, result: str) -> None:
-        """A login ended: ok, cached, credentials, inactive, plaintext, sessions, unavailable."""
+        """A login ended: ok, cached, credentials, inactive, plaintext, sessions, unavailable,
+        banned, throttled."""
+
+    def dns_lookup(self, result: str, seconds: float) -> None:
+        """The name of an address was looked up: named, unnamed, spoofed or unavailable."""
+
+    def banned(self, service: str) -> None:
+        """An address was shut out because of its failed logins."""
+
+    def login_delayed(self, service: str) -> None:
+        """A login waits because earlier ones from its address failed."""
 
     def traffic(self, service: str) -> Traffic:
         """The counters of the service's bytes, to be raised directly."""
@@ -105,6 +115,15 @@ class NullObserver:
         """Nothing."""
 
     def login(self, service: str, result: str) -> None:
+        """Nothing."""
+
+    def dns_lookup(self, result: str, seconds: float) -> None:
+        """Nothing."""
+
+    def banned(self, service: str) -> None:
+        """Nothing."""
+
+    def login_delayed(self, service: str) -> None:
         """Nothing."""
 
     def traffic(self, service: str) -> Traffic:

@@ -16,6 +16,7 @@ REFUSALS: Final[Mapping[TurnedAway, bytes]] = {
     TurnedAway.PROCESS: turned_away(503, "The service has as many connections as it takes."),
     TurnedAway.ADDRESS: turned_away(503, "There are too many connections from your address."),
     TurnedAway.FILTER: turned_away(403, "Access from your address is not allowed."),
+    TurnedAway.BAN: turned_away(403, "Access from your address is closed for now."),
     TurnedAway.DRAINING: turned_away(503, "The service is going down."),
 }
 

@@ -59,6 +59,8 @@ class ImapConnection(Connection):
 
     __slots__ = ("_announced", "_asked", "_asking", "_reserved", "_settled", "machine", "session")
 
+    forwards = True
+
     def __init__(self, server: StreamServer, listener: Listener, service: ImapService) -> None:
         super().__init__(server, listener)
         self.session = Session(service, self)

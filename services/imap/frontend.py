@@ -15,6 +15,7 @@ REFUSALS: Final[Mapping[TurnedAway, bytes]] = {
     TurnedAway.PROCESS: bye(b"Too many sessions", b"LIMIT"),
     TurnedAway.ADDRESS: bye(b"Too many sessions from this address", b"LIMIT"),
     TurnedAway.FILTER: bye(b"Access from your address is not allowed"),
+    TurnedAway.BAN: bye(b"Access from your address is closed for now"),
     TurnedAway.DRAINING: bye(b"The service is going down", b"UNAVAILABLE"),
 }
 

@@ -23,6 +23,7 @@ REFUSALS: Final[Mapping[TurnedAway, bytes]] = {
     TurnedAway.PROCESS: Text.TOO_MANY_SESSIONS.value,
     TurnedAway.ADDRESS: Text.TOO_MANY_SESSIONS.value,
     TurnedAway.FILTER: Text.NOT_ALLOWED.value,
+    TurnedAway.BAN: Text.NOT_ALLOWED.value,
     TurnedAway.DRAINING: Text.SHUTTING_DOWN.value,
 }
 SOCKET_MODE: Final = 0o666

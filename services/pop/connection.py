@@ -20,6 +20,8 @@ class PopConnection(Connection):
 
     __slots__ = ("_session",)
 
+    forwards = True
+
     def __init__(self, server: StreamServer, listener: Listener, shared: Surroundings) -> None:
         super().__init__(server, listener)
         self._session = Session(self, shared)

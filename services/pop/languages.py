@@ -62,6 +62,7 @@ class Text(Enum):
     MAIL_ELSEWHERE = auto()
     TOO_MANY_SESSIONS = auto()
     ADDRESS_BARRED = auto()
+    SHUT_OUT = auto()
     NOT_TRUSTED = auto()
     SHUTTING_DOWN = auto()
 
@@ -277,6 +278,13 @@ TEXTS: Final[dict[Text, Row]] = {
         "Der Zugang von Ihrer Adresse ist nicht erlaubt",
         "L'accès depuis votre adresse n'est pas autorisé",
         "No se permite el acceso desde su dirección",
+    ),
+    Text.SHUT_OUT: _error(
+        "SYS/TEMP",
+        "Access from your address is closed for now",
+        "Der Zugang von Ihrer Adresse ist vorerst gesperrt",
+        "L'accès depuis votre adresse est fermé pour le moment",
+        "El acceso desde su dirección está cerrado por ahora",
     ),
     Text.NOT_TRUSTED: _error(
         "",

@@ -190,7 +190,11 @@ class LineServer:
 @asynccontextmanager
 async def line_server(*listeners: Listener, tick: float = 0.02, **rest: Any) -> AsyncIterator[LineServer]:
     """The server for the time of a test; arguments that StreamServer does not know are options."""
-    known = {key: rest.pop(key) for key in ("tls", "observer", "registry", "slots", "names", "access") if key in rest}
+    known = {
+        key: rest.pop(key)
+        for key in ("tls", "observer", "registry", "slots", "names", "access", "badguys")
+        if key in rest
+    }
     options: Live[Any] = Live(ImapOptions(**rest))
     shared = Shared()
     server = StreamServer(

@@ -15,6 +15,7 @@ class Recorder(NullObserver):
         self.limits: list[int] = []
         self.caches: list[tuple[str, bool]] = []
         self.reloads: list[bool] = []
+        self.lookups: list[str] = []
         self.opened = 0
         self.closed = 0
 
@@ -49,3 +50,7 @@ class Recorder(NullObserver):
     def reloaded(self, ok: bool) -> None:
         """See `Observer.reloaded`."""
         self.reloads.append(ok)
+
+    def dns_lookup(self, result: str, seconds: float) -> None:
+        """See `Observer.dns_lookup`."""
+        self.lookups.append(result)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+
+import pytest
 
 from services.common.access.patterns import HostName
 from services.common.hostnames import HostNames
+from services.common.live import Live
+from services.common.options import AccessOptions
 from tests.support.lineserver import line_server
 from tests.support.nameserver import NameServer, name_server
+from tests.support.recorder import Recorder
 
 HERE = "127.0.0.1"
 REVERSE = ("1.0.0.127.in-addr.arpa", "PTR")
@@ -115,3 +121,39 @@ async def test_a_fault_of_the_look_up_leaves_nobody_waiting() -> None:
     async with line_server(names=Broken(), domainallowed=("ALL: KNOWN",)) as lines:
         client = await lines.connect()
         assert await client.line() == "away filter"
+
+
+async def test_look_ups_are_counted_by_their_result() -> None:
+    recorder = Recorder()
+    async with name_server(dict(GOOD)) as server:
+        names = HostNames(["127.0.0.1"], server.port, 20, recorder)
+        await names.find(HERE)
+        await names.find(HERE)
+        await names.find("192.0.2.1")
+        server.records[("mail.example.org", "A")] = "192.0.2.1"
+        server.records[("2.0.0.127.in-addr.arpa", "PTR")] = "mail.example.org."
+        await names.find("127.0.0.2")
+    assert recorder.lookups == ["named", "unnamed", "spoofed"]
+    assert recorder.caches == [("dns", False), ("dns", True), ("dns", False), ("dns", False)]
+
+
+async def test_names_are_looked_up_for_the_log_where_that_is_wanted(caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody waits for them: the greeting is there although DNS says nothing."""
+    caplog.set_level(logging.INFO, "mailkeep")
+    access = Live(AccessOptions(dnsresolveclient=True))
+    async with name_server(GOOD) as server:
+        names = names_of(server)
+        server.silent = True
+        async with line_server(names=names, access=access) as lines:
+            await lines.greeted()
+            await server.question.wait()
+        server.silent = False
+        names = names_of(server)
+        async with line_server(names=names, access=access) as lines:
+            await lines.greeted()
+            await names.find(HERE)
+            lines.shared.connections[-1].admit("anna@example.com")
+            access.replace(AccessOptions())
+            lines.shared.connections[-1].admit("anna@example.com")
+    lines_of = [record.__dict__["fields"] for record in caplog.records if record.message == "logged in"]
+    assert [fields.get("host") for fields in lines_of] == ["mail.example.org", None]

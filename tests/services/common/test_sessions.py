@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from services.common.access.marks import address_key
 from services.common.domain import SessionInfo
-from services.common.sessions import SessionRegistry, address_key
+from services.common.sessions import SessionRegistry
 
 
 def opened(registry: SessionRegistry, session_id: str, address: str = "192.0.2.1") -> list[str]:
