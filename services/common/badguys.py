@@ -14,10 +14,10 @@ from typing import Final
 
 from services.common.access.marks import Key, Mark, MarkRules, address_key, address_number
 from services.common.access.networks import Networks
+from services.common.accessoptions import AccessOptions
 from services.common.limits import without_slot
 from services.common.live import Live
 from services.common.markfile import MarkFile
-from services.common.options import AccessOptions
 from services.common.telemetry import NO_OBSERVER, Observer, current_log, session_logger
 
 WAIT_OF_ADDRESS: Final = 100

@@ -16,10 +16,10 @@ from services.common.access.networks import Networks
 from services.common.access.patterns import Host, HostName, NameNeeded, host
 from services.common.access.realms import SessionLimits
 from services.common.access.service import ServiceFilters
+from services.common.accessoptions import AccessOptions
 from services.common.badguys import BadGuys
 from services.common.hostnames import HostNames
 from services.common.live import Live
-from services.common.options import AccessOptions
 from services.common.sessions import SessionRegistry
 from services.common.telemetry import SessionLog
 

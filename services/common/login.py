@@ -14,6 +14,7 @@ from typing import Final, NoReturn
 from services.common.access.filters import Decision, Visit
 from services.common.access.patterns import NameNeeded, host
 from services.common.access.rules import decide_login
+from services.common.accessoptions import AccessOptions
 from services.common.badguys import BadGuys, HeldUp
 from services.common.certmap import CertificateQuery
 from services.common.directory import (
@@ -30,7 +31,7 @@ from services.common.directory import (
 from services.common.hostnames import HostNames
 from services.common.limits import without_slot
 from services.common.live import Live
-from services.common.options import AccessOptions, DirectoryOptions
+from services.common.options import DirectoryOptions
 from services.common.peer import Peer
 from services.common.telemetry import NO_OBSERVER, Observer, current_log
 

@@ -8,70 +8,18 @@ services read all come from here; `services.common.configuration` does the work.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
 
-METADATA_KEY: Final = "option"
-LOG_LEVELS: Final = ("debug", "info", "warning", "error")
-LOG_SYNONYMS: Final = (("information", "info"), ("notice", "info"), ("critical", "error"))
-"""Messaging Server's other levels."""
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """What the table says of an option beside its type and default.
-
-    `low` and `high` bound numbers (and lengths of strings); `floor` is a default that may be raised but not lowered,
-    and `low` equals it then. `choices` are the allowed strings. `live`: a running service takes a change in place.
-    `path`: relative values are below the data folder. `secret`: never shown. `syntax`: a row of
-    `services.common.values.SYNTAXES` that a text has to satisfy.
-    """
-
-    doc: str
-    low: int | None = None
-    high: int | None = None
-    floor: bool = False
-    choices: tuple[str, ...] = ()
-    synonyms: tuple[tuple[str, str], ...] = ()
-    unit: str = ""
-    live: bool = False
-    path: bool = False
-    port: bool = False
-    secret: bool = False
-    legacy: str = ""
-    syntax: str = ""
-
-
-def option(default: Any, doc: str, **rest: Any) -> Any:
-    """A dataclass field that carries its row of the table."""
-    metadata = {METADATA_KEY: Option(doc, **rest)}
-    if isinstance(default, (list, dict)):
-        return field(default_factory=lambda: type(default)(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
-
-
-def listening_port(default: int, doc: str, legacy: str = "") -> Any:
-    """A TCP port to listen on; taking a new one needs a restart."""
-    return option(default, doc, low=1, high=65535, port=True, legacy=legacy)
-
-
-def admin_port(default: int) -> Any:
-    """The port of a service's health and metrics pages."""
-    return option(default, "Port of /healthz, /readyz and /metrics; 0 opens none.", low=0, high=65535, port=True)
-
-
-def admin_listen() -> Any:
-    """The address of these pages: what they tell is for those who run the service, not for its clients."""
-    return option(
-        "127.0.0.1",
-        "Address that the admin port listens on; * where another machine (a kubelet, Prometheus) asks it.",
-        syntax="address",
-    )
-
-
-def proxy_port(doc: str) -> Any:
-    """A port for balancers; what they are believed is up to `access.trustedproxies`."""
-    return option(0, doc, low=0, high=65535, port=True)
+from services.common.accessoptions import AccessOptions
+from services.common.option import (
+    LOG_LEVELS,
+    LOG_SYNONYMS,
+    admin_listen,
+    admin_port,
+    listening_port,
+    option,
+    proxy_port,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,48 +368,6 @@ class SaslOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class AccessOptions:
-    """Who is believed, and who is kept out for a while."""
-
-    trustedproxies: tuple[str, ...] = option(
-        (), "Networks of balancers and front ends that are believed when they say who their client is: by the PROXY "
-        "header on a proxy port, by XCLIENT in POP3 and ID in IMAP.", live=True, syntax="network",
-    )  # fmt: skip
-    dnsresolveclient: bool = option(
-        False, "Whether the host name of each client is looked up for the log; what filters and rules ask for is found "
-        "out anyway.", live=True, legacy="service.dnsresolveclient",
-    )  # fmt: skip
-    bgmaxbadness: int = option(
-        60, "Seconds that a login waits at most because of earlier ones that failed.", low=0, high=600, unit="s",
-        live=True,
-    )  # fmt: skip
-    bgdecay: int = option(
-        900, "Seconds without a failed login after which an address does not wait any more.", low=1, high=86_400,
-        unit="s", live=True,
-    )  # fmt: skip
-    banfailures: int = option(
-        100, "Failed logins from one address, with none between them that succeeds, that shut it out; 0: none do.",
-        low=0, high=1_000_000, live=True,
-    )  # fmt: skip
-    banwindow: int = option(600, "Seconds in which they have to come.", low=1, high=86_400, unit="s", live=True)
-    bantime: int = option(
-        3600, "Seconds that the address is shut out then.", low=1, high=31_536_000, unit="s", live=True
-    )
-    bgexcluded: tuple[str, ...] = option(
-        ("127.0.0.0/8", "::1/128"), "Networks whose failed logins are never held against them; trusted proxies' own "
-        "addresses are not either.", live=True, syntax="network",
-    )  # fmt: skip
-    ipv6prefix: int = option(
-        64, "Length of the IPv6 networks that count as one client: for sessions of an address, waits and bans.",
-        low=16, high=128, unit="bits",
-    )  # fmt: skip
-    statefile: str = option(
-        "run/access.state", "File in which the processes of a machine share who waits and who is shut out; empty: "
-        "each process knows only what it saw.", path=True,
-    )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
 class LdapOptions:
     """The LDAP directory, where directory.kind is ldap."""
 
@@ -564,7 +470,7 @@ class Configuration:
     store: StoreOptions = StoreOptions()
     directory: DirectoryOptions = DirectoryOptions()
     sasl: SaslOptions = SaslOptions()
-    access: AccessOptions = AccessOptions()
+    access: AccessOptions = AccessOptions()  # noqa: RUF009 - frozen like the others
     ldap: LdapOptions = LdapOptions()
     tls: TlsOptions = TlsOptions()
     log: LogOptions = LogOptions()

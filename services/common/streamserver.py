@@ -15,6 +15,7 @@ from time import time
 from typing import Final, Protocol
 
 from services.common.accepting import Acceptor
+from services.common.accessoptions import AccessOptions
 from services.common.badguys import BadGuys
 from services.common.clocks import Wheel
 from services.common.connection import Clock, Connection
@@ -24,7 +25,6 @@ from services.common.hostnames import HostNames
 from services.common.limits import CommandSlots
 from services.common.listening import BACKLOG, Listener, bound, open_socket, remove_path
 from services.common.live import Live
-from services.common.options import AccessOptions
 from services.common.peer import Forwarded
 from services.common.sessions import SessionRegistry
 from services.common.telemetry import NO_OBSERVER, Observer, session_logger

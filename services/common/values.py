@@ -16,7 +16,8 @@ from services.common.directory.ldap.entries import parse_role
 from services.common.directory.ldap.filters import check_template
 from services.common.directory.ldap.places import parse_place
 from services.common.keysource import is_source
-from services.common.options import METADATA_KEY, Configuration, Option
+from services.common.option import METADATA_KEY, Option
+from services.common.options import Configuration
 from services.common.sasl.mechanisms import NAMES
 from services.common.sizes import parse_size
 

@@ -8,13 +8,14 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from services.common.accessoptions import AccessOptions
 from services.common.bodyreader import BodyReader
 from services.common.directory import Directory
 from services.common.domain import INBOX, AccountId, AppendItem, BodyRef, Column, MailboxDelta, MailboxId, Quota
 from services.common.listening import Listener
 from services.common.live import Live
 from services.common.login import Login
-from services.common.options import AccessOptions, Configuration, DirectoryOptions, ImapOptions, SaslOptions, TlsOptions
+from services.common.options import Configuration, DirectoryOptions, ImapOptions, SaslOptions, TlsOptions
 from services.common.store import ChangeFeed, Store
 from services.common.streamserver import StreamServer
 from services.common.telemetry import NO_OBSERVER

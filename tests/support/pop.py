@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import uuid4
 
+from services.common.accessoptions import AccessOptions
 from services.common.bodyreader import BodyReader
 from services.common.directory import Directory, Status
 from services.common.domain import INBOX, AccountId, AppendItem, Quota
 from services.common.listening import Listener
 from services.common.live import Live
 from services.common.login import Login
-from services.common.options import AccessOptions, Configuration, DirectoryOptions, PopOptions, SaslOptions, TlsOptions
+from services.common.options import Configuration, DirectoryOptions, PopOptions, SaslOptions, TlsOptions
 from services.common.store import Store
 from services.common.streamserver import StreamServer
 from services.common.telemetry import NO_OBSERVER

@@ -10,13 +10,14 @@ import pytest
 
 from services.common import badguys as module
 from services.common.access.marks import FOR_EVER, Ban, network_key
+from services.common.accessoptions import AccessOptions
 from services.common.badguys import BadGuys, HeldUp, open_marks
 from services.common.directory import DirectoryUnavailable, LoginRefused
 from services.common.limits import CommandSlots, in_slot
 from services.common.live import Live
 from services.common.login import Login
 from services.common.markfile import MarkFile
-from services.common.options import AccessOptions, DirectoryOptions
+from services.common.options import DirectoryOptions
 from services.common.peer import LOCAL_ADDRESS, Peer
 from tests.support.lineserver import line_server
 from tests.support.people import PASSWORD, People

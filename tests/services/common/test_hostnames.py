@@ -8,9 +8,9 @@ import logging
 import pytest
 
 from services.common.access.patterns import HostName
+from services.common.accessoptions import AccessOptions
 from services.common.hostnames import HostNames
 from services.common.live import Live
-from services.common.options import AccessOptions
 from tests.support.lineserver import line_server
 from tests.support.nameserver import NameServer, name_server
 from tests.support.recorder import Recorder
