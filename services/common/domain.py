@@ -375,6 +375,40 @@ class LoginSession:
     expires: int = 0
 
 
+@dataclass(slots=True)
+class Places:
+    """Where contents are filed, one index one place. Of places that are gone, the last three columns are empty."""
+
+    content_ids: array[int] = field(default_factory=lambda: array("Q"))
+    thread_ids: array[int] = field(default_factory=lambda: array("Q"))
+    mailbox_ids: array[int] = field(default_factory=lambda: array("Q"))
+    uids: array[int] = field(default_factory=lambda: array("I"))
+    flags: array[int] = field(default_factory=lambda: array("Q"))
+    internaldates: array[int] = field(default_factory=lambda: array("q"))
+    sizes: array[int] = field(default_factory=lambda: array("Q"))
+
+    def __len__(self) -> int:
+        return len(self.uids)
+
+
+@dataclass(slots=True)
+class EmailDelta:
+    """What happened in an account with modification sequences in (since, modseq].
+
+    `next_id` is the number that the next content or mailbox gets. `mailboxes` are those that are new or changed,
+    `places` those that are new or changed and still there. `since` 0 is the whole account, and nothing is gone then.
+    """
+
+    account_id: AccountId
+    since: int
+    modseq: int
+    next_id: int
+    mailboxes: list[MailboxStatus] = field(default_factory=list)
+    gone_mailboxes: list[MailboxId] = field(default_factory=list)
+    places: Places = field(default_factory=Places)
+    gone: Places = field(default_factory=Places)
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """Names of accounts, a page at a time; `token` "" ends."""

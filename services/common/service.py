@@ -23,7 +23,7 @@ from services.common.login import Login
 from services.common.options import Configuration
 from services.common.process import Process, StartError
 from services.common.sessions import SessionRegistry
-from services.common.store import ChangeFeed, Store
+from services.common.store import AccountFeed, ChangeFeed, Store
 from services.common.storeclient import StoreClient, connect
 from services.common.streamserver import StreamServer, TurnedAway
 from services.common.telemetry import Observer
@@ -45,6 +45,7 @@ class Runtime:
     options: Live[Any]
     store: Store
     feed: ChangeFeed
+    account_feed: AccountFeed
     directory: Directory
     login: Login
     registry: SessionRegistry
@@ -194,6 +195,7 @@ class _Service:
             options=options,
             store=self._client,
             feed=self._client.feed,
+            account_feed=self._client.feed,
             directory=directory,
             login=login,
             registry=SessionRegistry(ipv6prefix=configuration.value.access.ipv6prefix),

@@ -22,6 +22,7 @@ from services.common.domain import (
     Columns,
     CopyResult,
     Delivered,
+    EmailDelta,
     ExpungeResult,
     FlagChange,
     FlagEdit,
@@ -42,6 +43,10 @@ from services.common.errors import StoreError
 
 class Store(Protocol):
     """The store as its callers see it."""
+
+    @property
+    def emails(self) -> Emails:
+        """The account over all its mailboxes, as JMAP sees it."""
 
     @property
     def logins(self) -> Logins:
@@ -136,9 +141,17 @@ class Store(Protocol):
         """COPY or MOVE, all or none. Raises MAILBOX_NOT_FOUND (source or target), OVER_QUOTA, KEYWORD_LIMIT."""
 
     async def expunge(
-        self, account_id: AccountId, mailbox_id: MailboxId, uids: Sequence[int] | None = None
+        self,
+        account_id: AccountId,
+        mailbox_id: MailboxId,
+        uids: Sequence[int] | None = None,
+        *,
+        regardless: bool = False,
     ) -> ExpungeResult:
-        """Remove messages that carry \\Deleted (of `uids`, or all). Raises MAILBOX_NOT_FOUND."""
+        """Remove messages that carry \\Deleted (of `uids`, or all); with `regardless` all of `uids`.
+
+        Raises MAILBOX_NOT_FOUND, INVALID_ARGUMENT (`regardless` without `uids`).
+        """
 
     async def search_text(
         self, account_id: AccountId, mailbox_id: MailboxId, keys: Sequence[TextKey], uid_from: int = 1
@@ -166,6 +179,29 @@ class Store(Protocol):
 
     async def release_maildrop(self, account_id: AccountId, lock: str) -> None:
         """Give the lock up without a change; idempotent."""
+
+
+class Emails(Protocol):
+    """An account's messages over all its mailboxes, and blobs that were uploaded (`Store.emails`).
+
+    Every method raises ACCOUNT_NOT_FOUND.
+    """
+
+    async def sync(self, account_id: AccountId, since: int = 0) -> EmailDelta:
+        """What changed after `since`; 0 gives everything, and so does a `since` of which not all is known any more."""
+
+    async def fetch(self, account_id: AccountId, content_ids: Sequence[int], columns: Column) -> Columns:
+        """Columns of contents by their numbers, ascending; those that are gone are left out.
+
+        Numbers and threads come always; INTERNALDATE, SIZE, SAVEDATE and CONTENT are no columns of contents
+        (INVALID_ARGUMENT).
+        """
+
+    async def upload(self, account_id: AccountId, data: bytes) -> BodyRef:
+        """Keep octets for a day. Raises MESSAGE_TOO_LARGE, OVER_QUOTA, STORAGE_FULL."""
+
+    async def find(self, account_id: AccountId, digests: Sequence[bytes]) -> Sequence[BodyRef]:
+        """Where blobs lie, uploaded ones and bodies of messages; those that are not there are left out."""
 
 
 class Logins(Protocol):
@@ -201,3 +237,16 @@ class ChangeFeed(Protocol):
 
     def unfollow(self, account_id: AccountId, mailbox_id: MailboxId) -> None:
         """No more calls for this mailbox."""
+
+
+class AccountFeed(Protocol):
+    """The same stream, for who wants to know only that something in an account changed."""
+
+    def follow_account(self, account_id: AccountId, listener: Callable[[int], None]) -> None:
+        """Call `listener` in the event loop whenever something in the account changed, with its modification sequence.
+
+        It is called once at the beginning, and again after a lost connection: with 0, which means that it is not known.
+        """
+
+    def unfollow_account(self, account_id: AccountId) -> None:
+        """No more calls for this account."""

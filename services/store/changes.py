@@ -89,6 +89,7 @@ class ChangeHub:
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
         self._followers: dict[Key, list[_Follower]] = {}
+        self._watchers: dict[AccountId, list[Subscription]] = {}
 
     def followed(self, account_id: AccountId, mailbox_id: MailboxId) -> bool:
         """Whether anybody looks at the mailbox. An answer that is out of date costs a read later, no more."""
@@ -96,6 +97,8 @@ class ChangeHub:
 
     def publish(self, change: Change) -> None:
         """Tell those who follow the mailbox. To be called in commit order."""
+        for watcher in self._watchers.get(change.account_id, ()):
+            watcher.touch(change.account_id, change.modseq)
         followers = self._followers.get((change.account_id, change.mailbox_id))
         if followers is None:
             return
@@ -118,6 +121,16 @@ class ChangeHub:
         if not followers:
             self._followers.pop(follower.key, None)
 
+    def watch(self, account_id: AccountId, subscription: Subscription) -> None:
+        """Begin to tell of changes of an account."""
+        self._watchers.setdefault(account_id, []).append(subscription)
+
+    def unwatch(self, account_id: AccountId, subscription: Subscription) -> None:
+        """Tell no more of them."""
+        watchers = [each for each in self._watchers.pop(account_id, []) if each is not subscription]
+        if watchers:
+            self._watchers[account_id] = watchers
+
 
 class Subscription:
     """The deltas of the mailboxes that one front-end process follows. One consumer calls `next`."""
@@ -130,6 +143,32 @@ class Subscription:
         self._queue: deque[tuple[_Follower, Change]] = deque()
         self._rows = 0
         self._wake = asyncio.Event()
+        self._accounts: set[AccountId] = set()
+        self._touched: dict[AccountId, int] = {}
+
+    def follow_account(self, account_id: AccountId) -> None:
+        """From now on `notices` tells of the account; at once, since it may have changed before."""
+        if account_id not in self._accounts:
+            self._accounts.add(account_id)
+            self._hub.watch(account_id, self)
+        self.touch(account_id, 0)
+
+    def unfollow_account(self, account_id: AccountId) -> None:
+        """No more notices of the account."""
+        if account_id in self._accounts:
+            self._accounts.discard(account_id)
+            self._hub.unwatch(account_id, self)
+        self._touched.pop(account_id, None)
+
+    def touch(self, account_id: AccountId, modseq: int) -> None:
+        """Something in the account changed; called by the hub."""
+        self._touched[account_id] = max(modseq, self._touched.get(account_id, 0))
+        self._wake.set()
+
+    def notices(self) -> dict[AccountId, int]:
+        """Accounts in which something changed since this was last asked, with their modification sequences."""
+        touched, self._touched = self._touched, {}
+        return touched
 
     def follow(self, account_id: AccountId, mailbox_id: MailboxId, since: int) -> None:
         """From now on `next` gives what happened in the mailbox after `since`. A repeat starts again at its `since`."""
@@ -150,6 +189,8 @@ class Subscription:
         """Follow nothing any more."""
         for key in tuple(self._followers):
             self.unfollow(*key)
+        for account_id in tuple(self._accounts):
+            self.unfollow_account(account_id)
         self._queue.clear()
         self._stale.clear()
 
@@ -183,7 +224,7 @@ class Subscription:
             await self._something()
 
     async def gathered(self) -> list[MailboxDelta]:
-        """All that waits, one delta for each mailbox; waits where there is nothing."""
+        """All that waits, one delta for each mailbox; waits where there is neither that nor a notice."""
         while True:
             waiting: dict[Key, list[Change]] = {}
             while (change := self._taken()) is not None:
@@ -193,6 +234,8 @@ class Subscription:
             delta = await self._read_stale()
             if delta is not None:
                 return [delta]
+            if self._touched:
+                return []
             await self._something()
 
     async def _something(self) -> None:

@@ -14,6 +14,7 @@ _READ: Final = frozenset({"OpenAccount", "GetMailbox", "ReadBodies", "StreamBody
 _STREAMS: Final = frozenset({"Exchange", "AttachSessions"})
 _MAILDROP: Final = frozenset({"OpenMaildrop", "CommitMaildrop", "ReleaseMaildrop"})
 _LOGINS: Final = frozenset({"OpenLogin", "UseLogin", "ListLogins", "EndLogin", "EndLogins"})
+_EMAILS: Final = frozenset({"SyncEmails", "FetchContents", "UploadBlob", "FindBlobs"})
 _DELIVERY: Final = frozenset({"DeliverMessage", "UploadDelivery"})
 _MAILBOXES: Final = frozenset(
     {
@@ -31,9 +32,9 @@ _ADMINISTRATION: Final = frozenset(
 ROLES: Final[Mapping[str, frozenset[str]]] = {
     "pop": _READ | _STREAMS | _MAILDROP,
     "imap": _READ | _STREAMS | _MAILBOXES,
-    "http": _READ | _STREAMS | _MAILBOXES | _LOGINS,
+    "http": _READ | _STREAMS | _MAILBOXES | _EMAILS | _LOGINS,
     "lmtp": frozenset({"OpenAccount", "GetMailbox"}) | _STREAMS | _DELIVERY,
-    "admin": _READ | _STREAMS | _MAILBOXES | _MAILDROP | _DELIVERY | _LOGINS | _ADMINISTRATION,
+    "admin": _READ | _STREAMS | _MAILBOXES | _MAILDROP | _DELIVERY | _EMAILS | _LOGINS | _ADMINISTRATION,
 }
 """Role -> names of methods. A role that is not here may call nothing."""
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 
 class SchemaTooNew(Exception):  # noqa: N818 - the name is what the operator reads
@@ -162,6 +162,16 @@ CREATE INDEX logins_by_expires ON logins (expires);
 """
 
 
+_VERSION_4: Final = """
+-- Which content and thread it was: an account's emails are told from the places where they are filed; 0: not known.
+ALTER TABLE expunged ADD COLUMN content_id {counter};
+ALTER TABLE expunged ADD COLUMN thread_id {counter};
+-- How many messages went with the mailbox.
+ALTER TABLE gone_mailboxes ADD COLUMN messages {counter};
+UPDATE gone_mailboxes SET messages = 1;
+"""
+
+
 def _statements(text: str, dialect: Dialect) -> Sequence[str]:
     """The statements of a text in which engines' words stand as `{word}`; each ends with `;` and its line."""
     filled = text.format(
@@ -190,10 +200,16 @@ def _version_3(dialect: Dialect) -> Sequence[str]:
     return _statements(_VERSION_3, dialect)
 
 
+def _version_4(dialect: Dialect) -> Sequence[str]:
+    """Which emails went is remembered, not only which messages of mailboxes."""
+    return _statements(_VERSION_4, dialect)
+
+
 MIGRATIONS: Final[dict[int, Callable[[Dialect], Sequence[str]]]] = {
     1: _version_1,
     2: _version_2,
     3: _version_3,
+    4: _version_4,
 }
 """Version -> the statements that lead to it from the version before; each runs in one transaction with its number."""
 

@@ -55,6 +55,7 @@ async def fill(store: MailStore) -> None:
     await store.append(account.account_id, "Drafts", [AppendItem(message(9))], Quota(), request_id="append")
     await store.create_mailbox(account.account_id, "Old")
     await store.delete_mailbox(account.account_id, "Old")
+    await store.emails.upload(account.account_id, b"a blob")
     await store.subscribe(account.account_id, "Lists/None", True)
     await store.logins.open(account.account_id, LoginSession(bytes(32), "", "192.0.2.1", False, "", b""), 366 * 86_400)
     await store.index()

@@ -93,7 +93,7 @@ async def expunge_row(tx: Transaction, account_id: int, uid: int, died: int) -> 
         size,
     )
     await tx.execute(
-        "INSERT INTO expunged SELECT $1, 1, $2, modseq FROM accounts WHERE account_id = $1", account_id, uid
+        "INSERT INTO expunged SELECT $1, 1, $2, modseq, 0, 0 FROM accounts WHERE account_id = $1", account_id, uid
     )
     await tx.execute(
         'INSERT INTO dead_contents (account_id, content_id, segment, "offset", length, digest, died)'

@@ -49,6 +49,7 @@ from services.common.options import Configuration
 from services.common.storeclient import values
 from services.common.storeclient.attach import Attachment
 from services.common.storeclient.connection import LONG_SECONDS, SECONDS, Connection, Patience
+from services.common.storeclient.emails import EmailCalls
 from services.common.storeclient.feed import Feed
 from services.common.storeclient.logins import LoginCalls
 from services.common.storeclient.maintenance import Maintenance
@@ -71,6 +72,7 @@ class StoreClient:
         self._background: set[asyncio.Task[None]] = set()
         self._listings: Listings[Maildrop] = Listings()
         self.feed = Feed(connection)
+        self.emails = EmailCalls(connection)
         self.logins = LoginCalls(connection)
         self.sessions = Attachment(connection)
         self.maintenance = Maintenance(connection)
@@ -271,11 +273,20 @@ class StoreClient:
         )  # fmt: skip
 
     async def expunge(
-        self, account_id: AccountId, mailbox_id: MailboxId, uids: Sequence[int] | None = None
+        self,
+        account_id: AccountId,
+        mailbox_id: MailboxId,
+        uids: Sequence[int] | None = None,
+        *,
+        regardless: bool = False,
     ) -> ExpungeResult:
         """See `Store.expunge`."""
         request = messages_pb2.ExpungeMessagesRequest(
-            account_id=account_id, mailbox_id=mailbox_id, uids=values.packed_uids(uids or ()), all=uids is None
+            account_id=account_id,
+            mailbox_id=mailbox_id,
+            uids=values.packed_uids(uids or ()),
+            all=uids is None,
+            regardless=regardless,
         )
         (reply,) = await self._connection.parts("expunge_messages", request)
         return ExpungeResult(values.read_mailbox(reply.mailbox), reply.previous, values.read_uids(reply.uids))

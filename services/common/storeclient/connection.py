@@ -38,8 +38,8 @@ _RETIRED_SECONDS: Final = 3_600.0
 
 BULK: Final = frozenset(
     {
-        "append_messages", "deliver_message", "fetch_columns", "list_mailboxes", "list_subscriptions", "open_maildrop",
-        "read_bodies", "release_maildrop", "search_messages",
+        "append_messages", "deliver_message", "fetch_columns", "fetch_contents", "list_mailboxes",
+        "list_subscriptions", "open_maildrop", "read_bodies", "release_maildrop", "search_messages", "sync_emails",
     }
 )  # fmt: skip
 """Fields of `Call` whose requests or replies may be large; a release must not overtake its opening."""

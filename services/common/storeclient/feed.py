@@ -59,6 +59,8 @@ class Feed:
         self._connection = connection
         self._followed: dict[Key, _Followed] = {}
         self._asked: dict[Key, bool] = {}
+        self._accounts: dict[AccountId, Callable[[int], None]] = {}
+        self._asked_accounts: dict[AccountId, bool] = {}
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -66,9 +68,7 @@ class Feed:
         """See `ChangeFeed.follow`."""
         self._followed[account_id, mailbox_id] = _Followed(since, listener)
         self._asked[account_id, mailbox_id] = True
-        self._wake.set()
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(keep_stream(self._carry))
+        self._start()
 
     def unfollow(self, account_id: AccountId, mailbox_id: MailboxId) -> None:
         """See `ChangeFeed.unfollow`."""
@@ -76,9 +76,27 @@ class Feed:
             self._asked[account_id, mailbox_id] = False
             self._wake.set()
 
+    def follow_account(self, account_id: AccountId, listener: Callable[[int], None]) -> None:
+        """See `ChangeFeed.follow_account`."""
+        self._accounts[account_id] = listener
+        self._asked_accounts[account_id] = True
+        self._start()
+
+    def unfollow_account(self, account_id: AccountId) -> None:
+        """See `ChangeFeed.unfollow_account`."""
+        if self._accounts.pop(account_id, None) is not None:
+            self._asked_accounts[account_id] = False
+            self._wake.set()
+
+    def _start(self) -> None:
+        self._wake.set()
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(keep_stream(self._carry))
+
     async def close(self) -> None:
         """End the stream; no listener is called any more."""
         self._followed.clear()
+        self._accounts.clear()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -88,12 +106,15 @@ class Feed:
         stub: changes_pb2_grpc.ChangeServiceAsyncStub = changes_pb2_grpc.ChangeServiceStub(self._connection.channel)
         stream = stub.WatchChanges(metadata=self._connection.metadata)
         self._asked = dict.fromkeys(self._followed, True)
+        self._asked_accounts = dict.fromkeys(self._accounts, True)
         self._wake.set()
         writer = asyncio.create_task(self._write(stream))
         joined, opened = _Joined(), False
         try:
             opened = bool(await stream.initial_metadata())
             while isinstance(reply := await stream.read(), changes_pb2.WatchChangesResponse):
+                for notice in reply.accounts:
+                    self._notify(AccountId(notice.account_id), notice.modseq)
                 for delta in filter(None, map(joined.take, reply.deltas)):
                     self._tell(delta)
         except grpc.aio.AioRpcError:
@@ -110,6 +131,15 @@ class Feed:
             await asyncio.sleep(0)
             self._wake.clear()
             asked, self._asked = list(self._asked.items()), {}
+            accounts, self._asked_accounts = list(self._asked_accounts.items()), {}
+            for start in range(0, len(accounts), _FRAME):
+                part = accounts[start : start + _FRAME]
+                await stream.write(
+                    changes_pb2.WatchChangesRequest(
+                        follow_accounts=[number for number, wanted in part if wanted],
+                        unfollow_accounts=[number for number, wanted in part if not wanted],
+                    )
+                )
             for start in range(0, len(asked), _FRAME):
                 await stream.write(self._request(asked[start : start + _FRAME]))
 
@@ -122,6 +152,15 @@ class Feed:
             elif not wanted:
                 request.unfollow.add(account_id=key[0], mailbox_id=key[1])
         return request
+
+    def _notify(self, account_id: AccountId, modseq: int) -> None:
+        listener = self._accounts.get(account_id)
+        if listener is None:
+            return
+        try:
+            listener(modseq)
+        except Exception:
+            _log.exception("a listener of the change feed failed")
 
     def _tell(self, delta: MailboxDelta) -> None:
         followed = self._followed.get((delta.account_id, delta.status.mailbox_id))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from services.common.domain import AccountId, ExpungeResult, MailboxId
+from services.common.errors import Reason, StoreError
 from services.store.backends import Transaction
 from services.store.mailstore import account, box, contents, uidranges
 from services.store.mailstore.box import Box, Counters
@@ -20,7 +21,13 @@ _DELETED: Final = " AND (m.flags & 8) <> 0"
 _ALL_DELETED: Final = (
     "SELECT m.uid FROM messages m WHERE m.account_id = $1 AND m.mailbox_id = $2 AND (m.flags & 8) <> 0"
 )
-_RECORD: Final = "INSERT INTO expunged (account_id, mailbox_id, uid, modseq) VALUES ($1, $2, $3, $4)"
+RECORD: Final = (
+    "INSERT INTO expunged (account_id, mailbox_id, uid, modseq, content_id, thread_id)"
+    " SELECT m.account_id, m.mailbox_id, m.uid, $3, m.content_id, c.thread_id FROM messages m"
+    " JOIN contents c ON c.account_id = m.account_id AND c.content_id = m.content_id"
+    " WHERE m.account_id = $1 AND m.mailbox_id = $2"
+)
+"""Notes that messages went, and which; to be run before they do."""
 _DELETE: Final = "DELETE FROM messages WHERE account_id = $1 AND mailbox_id = $2 AND uid BETWEEN $3 AND $4"
 
 Doomed = Sequence[tuple[int, int, int, int]]
@@ -28,10 +35,19 @@ Doomed = Sequence[tuple[int, int, int, int]]
 
 
 async def expunge(
-    tx: Transaction, account_id: AccountId, mailbox_id: MailboxId, uids: Sequence[int] | None, now: int
+    tx: Transaction,
+    account_id: AccountId,
+    mailbox_id: MailboxId,
+    uids: Sequence[int] | None,
+    now: int,
+    regardless: bool = False,
 ) -> Outcome[ExpungeResult]:
     """`Store.expunge`."""
     found = await box.by_id(tx, account_id, mailbox_id)
+    if regardless:
+        if uids is None:
+            raise StoreError(Reason.INVALID_ARGUMENT)
+        return await remove(tx, account_id, found, await doomed(tx, account_id, mailbox_id, uids), now)
     rows: Doomed = []
     if found.deleted:
         wanted = await _all_deleted(tx, account_id, mailbox_id) if uids is None else uids
@@ -74,6 +90,6 @@ def removal(rows: Doomed) -> Counters:
 async def forget(tx: Transaction, account_id: AccountId, found: Box, uids: Sequence[int], modseq: int) -> None:
     """Delete rows of messages (ascending UIDs that exist) and note that they went."""
     key = (account_id, found.mailbox_id)
-    record: list[Any] = [(*key, uid, modseq) for uid in uids]
-    await tx.execute_many(_RECORD, record)
-    await tx.execute_many(_DELETE, [(*key, *bounds) for bounds in uidranges.ranges(uids)])
+    bounds = uidranges.ranges(uids)
+    await tx.execute_many(f"{RECORD} AND m.uid BETWEEN $4 AND $5", [(*key, modseq, *each) for each in bounds])
+    await tx.execute_many(_DELETE, [(*key, *each) for each in bounds])

@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 from services.common.domain import INBOX, SEPARATOR, SPECIAL_USES, AccountId, MailboxId, MailboxStatus
 from services.common.errors import Reason, StoreError
 from services.store.backends import Transaction
-from services.store.mailstore import account, box, messages, names, reaping
+from services.store.mailstore import account, box, expunging, messages, names, reaping
 from services.store.mailstore.box import Box, Counters
 from services.store.mailstore.outcome import Outcome, change
 
@@ -47,7 +47,8 @@ async def create(
         raise StoreError(Reason.MAILBOX_EXISTS)
     missing = await _missing_levels(tx, account_id, proper, limit)
     await insert(tx, account_id, [(level, special_use if level == proper else "") for level in missing], now)
-    return Outcome((await box.by_name(tx, account_id, proper)).status())
+    made = [await box.by_name(tx, account_id, level) for level in missing]
+    return Outcome(made[-1].status(), [change(account_id, each, 0) for each in made])
 
 
 async def _missing_levels(tx: Transaction, account_id: AccountId, name: str, limit: int) -> list[str]:
@@ -84,8 +85,8 @@ async def delete(tx: Transaction, account_id: AccountId, name: str) -> Outcome[N
     key = (account_id, doomed.mailbox_id)
     await tx.execute("DELETE FROM mailboxes WHERE account_id = $1 AND mailbox_id = $2", *key)
     await tx.execute(
-        "INSERT INTO gone_mailboxes (account_id, mailbox_id, name, modseq) VALUES ($1, $2, $3, $4)",
-        *key, doomed.name, doomed.modseq,
+        "INSERT INTO gone_mailboxes (account_id, mailbox_id, name, modseq, messages) VALUES ($1, $2, $3, $4, $5)",
+        *key, doomed.name, doomed.modseq, doomed.messages,
     )  # fmt: skip
     await reaping.enqueue(tx, *key)
     return Outcome(None, [change(account_id, doomed, previous, gone=True)])
@@ -108,8 +109,16 @@ async def subscribe(tx: Transaction, account_id: AccountId, name: str, subscribe
         if subscribed
         else "DELETE FROM subscriptions WHERE account_id = $1 AND name = $2"
     )
-    await tx.execute(sql, account_id, proper)
-    return Outcome(None)
+    changed = await tx.execute(sql, account_id, proper)
+    subject = await box.find(tx, account_id, proper)
+    if not changed or subject is None:
+        return Outcome(None)
+    # JMAP asks mailboxes for what changed (RFC 8621 section 2.2).
+    previous = subject.modseq
+    modseq, _ = await account.advance(tx, account_id)
+    await box.load_keywords(tx, account_id, subject)
+    await box.count(tx, account_id, subject, modseq, Counters())
+    return Outcome(None, [change(account_id, subject, previous)])
 
 
 async def rename(
@@ -183,11 +192,7 @@ async def _move_all(tx: Transaction, account_id: AccountId, inbox: Box, target: 
         " WHERE account_id = $1 AND mailbox_id = $2",
         *key, target.mailbox_id, modseq, now,
     )  # fmt: skip
-    await tx.execute(
-        "INSERT INTO expunged (account_id, mailbox_id, uid, modseq)"
-        " SELECT account_id, mailbox_id, uid, $3 FROM messages WHERE account_id = $1 AND mailbox_id = $2",
-        *key, modseq,
-    )  # fmt: skip
+    await tx.execute(expunging.RECORD, *key, modseq)
     await tx.execute("DELETE FROM messages WHERE account_id = $1 AND mailbox_id = $2", *key)
     await tx.execute(
         "INSERT INTO keywords (account_id, mailbox_id, bit, name)"

@@ -78,7 +78,7 @@ async def follow(tx: Transaction, account_id: AccountId, mailbox_id: MailboxId, 
 
 
 @dataclass(frozen=True, slots=True)
-class _Filler:
+class Filler:
     """How a column is read: the SQL of its values, and how they get into `Columns`."""
 
     sql: tuple[str, ...]
@@ -106,23 +106,23 @@ def _fill_locations(columns: Columns, values: Sequence[Sequence[Any]]) -> None:
 LOCATION: Final = 'c.digest, c.length, c.segment, c."offset", c.prefix'
 """The arguments of `BodyRef`."""
 
-_FILLERS: Final[dict[Column, _Filler]] = {
-    Column.INTERNALDATE: _Filler(("m.internaldate",), _packed("internaldates", "q")),
-    Column.SIZE: _Filler(("m.size",), _packed("sizes", "Q")),
-    Column.SAVEDATE: _Filler(("m.savedate",), _packed("savedates", "q")),
-    Column.LOCATION: _Filler(("c.header_size", *LOCATION.split(", ")), _fill_locations),
-    Column.CONTENT: _Filler(("m.content_id", "c.thread_id"), _fill_contents),
-    Column.SENTDATE: _Filler(("c.sentdate",), _packed("sentdates", "q")),
-    Column.ENVELOPE: _Filler(("c.envelope",), _listed("envelopes")),
-    Column.BODYSTRUCTURE: _Filler(("c.bodystructure",), _listed("bodystructures")),
-    Column.HEADERS: _Filler(("c.headers",), _listed("headers")),
-    Column.PREVIEW: _Filler(("c.preview",), _listed("previews")),
+FILLERS: Final[dict[Column, Filler]] = {
+    Column.INTERNALDATE: Filler(("m.internaldate",), _packed("internaldates", "q")),
+    Column.SIZE: Filler(("m.size",), _packed("sizes", "Q")),
+    Column.SAVEDATE: Filler(("m.savedate",), _packed("savedates", "q")),
+    Column.LOCATION: Filler(("c.header_size", *LOCATION.split(", ")), _fill_locations),
+    Column.CONTENT: Filler(("m.content_id", "c.thread_id"), _fill_contents),
+    Column.SENTDATE: Filler(("c.sentdate",), _packed("sentdates", "q")),
+    Column.ENVELOPE: Filler(("c.envelope",), _listed("envelopes")),
+    Column.BODYSTRUCTURE: Filler(("c.bodystructure",), _listed("bodystructures")),
+    Column.HEADERS: Filler(("c.headers",), _listed("headers")),
+    Column.PREVIEW: Filler(("c.preview",), _listed("previews")),
 }
 
 
 @lru_cache(maxsize=1024)
 def _query(columns: Column) -> str:
-    wanted = [sql for column, filler in _FILLERS.items() if column in columns for sql in filler.sql]
+    wanted = [sql for column, filler in FILLERS.items() if column in columns for sql in filler.sql]
     joined = any(sql.startswith("c.") for sql in wanted)
     contents = " JOIN contents c ON c.account_id = m.account_id AND c.content_id = m.content_id" if joined else ""
     return (
@@ -142,7 +142,7 @@ async def columns_of(
     values: list[Sequence[Any]] = list(zip(*rows, strict=True))
     found = Columns(uids=array("I", values[0]))
     at = 1
-    for column, filler in _FILLERS.items():
+    for column, filler in FILLERS.items():
         if column in columns:
             filler.fill(found, values[at : at + len(filler.sql)])
             at += len(filler.sql)

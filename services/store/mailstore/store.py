@@ -60,6 +60,7 @@ from services.store.mailstore import (
 )
 from services.store.mailstore.bodies import Bodies
 from services.store.mailstore.contents import Filed
+from services.store.mailstore.emails import EmailRules
 from services.store.mailstore.filing import Ticket
 from services.store.mailstore.indexing import Indexer, TextMaker
 from services.store.mailstore.logins import LoginRules
@@ -103,6 +104,7 @@ class MailStore:
         self._clock = clock
         self._executor = ThreadPoolExecutor(2, "store-text")
         self.logins = LoginRules(database, clock)
+        self.emails = EmailRules(database, bodies, clock, self._check_size)
         self._bodies = Bodies(database, bodies)
         self._locks = maildrop.Locks()
         self._listings: Listings[maildrop.Listing] = Listings()
@@ -320,11 +322,16 @@ class MailStore:
         return await self._write(lambda tx: copying.copy(tx, account_id, mailbox_id, uids, target, limits, ticket))
 
     async def expunge(
-        self, account_id: AccountId, mailbox_id: MailboxId, uids: Sequence[int] | None = None
+        self,
+        account_id: AccountId,
+        mailbox_id: MailboxId,
+        uids: Sequence[int] | None = None,
+        *,
+        regardless: bool = False,
     ) -> ExpungeResult:
-        """Remove messages that carry \\Deleted (of `uids`, or all)."""
+        """Remove messages that carry \\Deleted (of `uids`, or all); with `regardless` all of `uids`."""
         now = self._now()
-        result = await self._write(lambda tx: expunging.expunge(tx, account_id, mailbox_id, uids, now))
+        result = await self._write(lambda tx: expunging.expunge(tx, account_id, mailbox_id, uids, now, regardless))
         self._indexer.poke()
         return result
 

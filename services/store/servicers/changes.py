@@ -39,6 +39,10 @@ async def _listen(link: Frames, subscription: Subscription) -> None:
     while (request := await link.read()) is not None:
         for one in request.unfollow:
             subscription.unfollow(AccountId(one.account_id), MailboxId(one.mailbox_id))
+        for number in request.unfollow_accounts:
+            subscription.unfollow_account(AccountId(number))
+        for number in request.follow_accounts:
+            subscription.follow_account(AccountId(number))
         for one in request.follow:
             subscription.follow(AccountId(one.account_id), MailboxId(one.mailbox_id), one.since)
 
@@ -53,6 +57,8 @@ async def _tell(link: Frames, subscription: Subscription) -> None:
                     frame, rows = changes_pb2.WatchChangesResponse(), 0
                 frame.deltas.append(part)
                 rows += 1 + len(part.changed.uids) // 4 + len(part.expunged) // 4
+        for account_id, modseq in subscription.notices().items():
+            frame.accounts.add(account_id=account_id, modseq=modseq)
         await link.write(frame)
         if not subscription.behind:
             await asyncio.sleep(PACE_SECONDS)

@@ -27,7 +27,7 @@ from services.common.storeclient import frames
 from services.common.storeclient.channel import MAX_MESSAGE
 from services.common.storeclient.exchange import FRAME_BYTES
 from services.common.storeclient.status import status_of
-from services.store.servicers import accounts, bodies, delivery, logins, mailboxes, maildrop, messages
+from services.store.servicers import accounts, bodies, delivery, emails, logins, mailboxes, maildrop, messages
 from services.store.servicers.caller import Caller
 from services.store.servicers.desk import Desk
 from services.store.servicers.method import Handler, Handlers, Link
@@ -55,7 +55,7 @@ def _exchanged() -> dict[str, _Exchanged]:
     """Field of `Call` -> method: the methods of these services whose requests are in `Call`."""
     by_request: dict[Any, str] = {field.message_type: field.name for field in exchange_pb2.Call.DESCRIPTOR.fields}
     table: dict[str, _Exchanged] = {}
-    for module in (accounts, bodies, delivery, logins, mailboxes, maildrop, messages):
+    for module in (accounts, bodies, delivery, emails, logins, mailboxes, maildrop, messages):
         file = getattr(module, f"{module.__name__.rpartition('.')[2]}_pb2").DESCRIPTOR
         for service in file.services_by_name.values():
             for method in service.methods:

@@ -61,23 +61,23 @@ async def fetch_columns(
         Column(request.columns),
         None if request.all else values.read_uids(request.uids),
     )
-    for start, stop in _slices(columns):
+    for start, stop in slices(columns, len(columns.uids)):
         yield messages_pb2.FetchColumnsResponse(columns=values.columns(columns, start, stop))
 
 
-def _slices(columns: Columns) -> Iterator[tuple[int, int]]:
+def slices(columns: Columns, rows: int) -> Iterator[tuple[int, int]]:
     """Rows that go into one reply each: a number of rows, or of bytes where rows are large."""
     texts: list[Sequence[bytes | str]] = [
         column for column in (columns.envelopes, columns.bodystructures, columns.headers, columns.previews) if column
     ]
     start = size = 0
-    for row in range(len(columns.uids)):
+    for row in range(rows):
         size += sum([len(text[row]) for text in texts])
         if row - start >= COLUMN_ROWS or (size > COLUMN_BYTES and row > start):
             yield start, row
             start, size = row, sum([len(text[row]) for text in texts])
-    if start < len(columns.uids):
-        yield start, len(columns.uids)
+    if start < rows:
+        yield start, rows
 
 
 async def modify_flags(
@@ -178,7 +178,9 @@ async def expunge_messages(
 ) -> messages_pb2.ExpungeMessagesResponse:
     """MessageService.ExpungeMessages."""
     uids = None if request.all else values.read_uids(request.uids)
-    result = await desk.store.expunge(AccountId(request.account_id), MailboxId(request.mailbox_id), uids)
+    result = await desk.store.expunge(
+        AccountId(request.account_id), MailboxId(request.mailbox_id), uids, regardless=request.regardless
+    )
     return messages_pb2.ExpungeMessagesResponse(
         mailbox=values.mailbox(result.status), previous=result.previous, uids=values.packed(result.uids)
     )

@@ -59,7 +59,7 @@ BREAKAGES = {
     "mailbox without account": "UPDATE mailboxes SET account_id = 9",
     "message without mailbox": "UPDATE messages SET mailbox_id = 7 WHERE uid = 1",
     "message without content": "DELETE FROM contents WHERE content_id = (SELECT MIN(content_id) FROM contents)",
-    "message expunged and present": "INSERT INTO expunged VALUES (1, 1, 2, 1)",
+    "message expunged and present": "INSERT INTO expunged VALUES (1, 1, 2, 1, 2, 2)",
     "references": "UPDATE contents SET refs = 2",
     "content without account": "UPDATE contents SET account_id = 8 WHERE content_id = 2",
     "content dead and alive": "INSERT INTO dead_contents SELECT 1, content_id, 1, 1, 1, digest, 1 FROM contents",

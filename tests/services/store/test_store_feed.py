@@ -189,3 +189,38 @@ async def test_many_changes_share_frames(
     store.client.feed.follow(account.account_id, inbox.mailbox_id, 0, listener)
     await asyncio.gather(*(append(store, account) for _ in range(200)))
     await listener.until(lambda: len(listener.uids) == 200)
+
+
+async def test_an_account_is_told_of_whatever_happens_in_it(store: StoreFixture) -> None:
+    account = await store.account("ada@example.org")
+    other = await store.account("bob@example.org")
+    client = await store.connect("http")
+    told: list[int] = []
+    client.feed.follow_account(account.account_id, told.append)
+    await until(lambda: told == [0], "it may have changed before it was followed")
+    await store.store.create_mailbox(account.account_id, "New")
+    await store.store.create_mailbox(other.account_id, "New")
+    await until(lambda: len(told) == 2)
+    assert told[1] == (await store.store.open_account(account.name)).modseq
+    await store.stop()
+    await store.start()
+    await until(lambda: told[2:] == [0], "it may have changed while the stream was lost")
+    await store.store.subscribe(account.account_id, "New", True)
+    await until(lambda: len(told) == 4)
+    client.feed.unfollow_account(account.account_id)
+    client.feed.follow_account(other.account_id, told.append)
+    await until(lambda: told[4:] == [0])
+    await store.store.subscribe(account.account_id, "New", False)
+    await store.store.subscribe(other.account_id, "New", True)
+    await until(lambda: len(told) == 6)
+    assert told[5] == (await store.store.open_account(other.name)).modseq
+
+
+async def until(holds: Callable[[], bool], why: str = "it never came true") -> None:
+    """Wait until it is so."""
+    try:
+        async with asyncio.timeout(30):
+            while not holds():  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.005)
+    except TimeoutError:
+        raise AssertionError(why) from None

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from mailproto.store.v1 import messages_pb2 as mailproto_dot_store_dot_v1_dot_messages__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n mailproto/store/v1/changes.proto\x12\x12mailproto.store.v1\x1a!mailproto/store/v1/messages.proto\"?\n\x06\x46ollow\x12\x12\n\naccount_id\x18\x01 \x01(\x04\x12\x12\n\nmailbox_id\x18\x02 \x01(\x04\x12\r\n\x05since\x18\x03 \x01(\x04\"o\n\x13WatchChangesRequest\x12*\n\x06\x66ollow\x18\x01 \x03(\x0b\x32\x1a.mailproto.store.v1.Follow\x12,\n\x08unfollow\x18\x02 \x03(\x0b\x32\x1a.mailproto.store.v1.Follow\"A\n\x14WatchChangesResponse\x12)\n\x06\x64\x65ltas\x18\x01 \x03(\x0b\x32\x19.mailproto.store.v1.Delta2v\n\rChangeService\x12\x65\n\x0cWatchChanges\x12\'.mailproto.store.v1.WatchChangesRequest\x1a(.mailproto.store.v1.WatchChangesResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n mailproto/store/v1/changes.proto\x12\x12mailproto.store.v1\x1a!mailproto/store/v1/messages.proto\"?\n\x06\x46ollow\x12\x12\n\naccount_id\x18\x01 \x01(\x04\x12\x12\n\nmailbox_id\x18\x02 \x01(\x04\x12\r\n\x05since\x18\x03 \x01(\x04\"\xa3\x01\n\x13WatchChangesRequest\x12*\n\x06\x66ollow\x18\x01 \x03(\x0b\x32\x1a.mailproto.store.v1.Follow\x12,\n\x08unfollow\x18\x02 \x03(\x0b\x32\x1a.mailproto.store.v1.Follow\x12\x17\n\x0f\x66ollow_accounts\x18\x03 \x03(\x04\x12\x19\n\x11unfollow_accounts\x18\x04 \x03(\x04\"3\n\rAccountChange\x12\x12\n\naccount_id\x18\x01 \x01(\x04\x12\x0e\n\x06modseq\x18\x02 \x01(\x04\"v\n\x14WatchChangesResponse\x12)\n\x06\x64\x65ltas\x18\x01 \x03(\x0b\x32\x19.mailproto.store.v1.Delta\x12\x33\n\x08\x61\x63\x63ounts\x18\x02 \x03(\x0b\x32!.mailproto.store.v1.AccountChange2v\n\rChangeService\x12\x65\n\x0cWatchChanges\x12\'.mailproto.store.v1.WatchChangesRequest\x1a(.mailproto.store.v1.WatchChangesResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,10 +34,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_FOLLOW']._serialized_start=91
   _globals['_FOLLOW']._serialized_end=154
-  _globals['_WATCHCHANGESREQUEST']._serialized_start=156
-  _globals['_WATCHCHANGESREQUEST']._serialized_end=267
-  _globals['_WATCHCHANGESRESPONSE']._serialized_start=269
-  _globals['_WATCHCHANGESRESPONSE']._serialized_end=334
-  _globals['_CHANGESERVICE']._serialized_start=336
-  _globals['_CHANGESERVICE']._serialized_end=454
+  _globals['_WATCHCHANGESREQUEST']._serialized_start=157
+  _globals['_WATCHCHANGESREQUEST']._serialized_end=320
+  _globals['_ACCOUNTCHANGE']._serialized_start=322
+  _globals['_ACCOUNTCHANGE']._serialized_end=373
+  _globals['_WATCHCHANGESRESPONSE']._serialized_start=375
+  _globals['_WATCHCHANGESRESPONSE']._serialized_end=493
+  _globals['_CHANGESERVICE']._serialized_start=495
+  _globals['_CHANGESERVICE']._serialized_end=613
 # @@protoc_insertion_point(module_scope)

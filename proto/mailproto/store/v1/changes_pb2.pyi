@@ -55,6 +55,8 @@ class WatchChangesRequest(_message.Message):
 
     FOLLOW_FIELD_NUMBER: _builtins.int
     UNFOLLOW_FIELD_NUMBER: _builtins.int
+    FOLLOW_ACCOUNTS_FIELD_NUMBER: _builtins.int
+    UNFOLLOW_ACCOUNTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def follow(self) -> _containers.RepeatedCompositeFieldContainer[Global___Follow]:
         """Mailboxes to follow from now on; one that is followed already starts over from `since`."""
@@ -63,37 +65,79 @@ class WatchChangesRequest(_message.Message):
     def unfollow(self) -> _containers.RepeatedCompositeFieldContainer[Global___Follow]:
         """Mailboxes to tell no more of. Taken before `follow`."""
 
+    @_builtins.property
+    def follow_accounts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Accounts of which to tell that something changed, whatever it is."""
+
+    @_builtins.property
+    def unfollow_accounts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Accounts to tell no more of. Taken before `follow_accounts`."""
+
     def __init__(
         self,
         *,
         follow: _abc.Iterable[Global___Follow] | None = ...,
         unfollow: _abc.Iterable[Global___Follow] | None = ...,
+        follow_accounts: _abc.Iterable[_builtins.int] | None = ...,
+        unfollow_accounts: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "unfollow", b"unfollow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "follow_accounts", b"follow_accounts", "unfollow", b"unfollow", "unfollow_accounts", b"unfollow_accounts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchChangesRequest: _TypeAlias = WatchChangesRequest  # noqa: Y015
 
 @_typing.final
+class AccountChange(_message.Message):
+    """Something in an account changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    MODSEQ_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.int
+    """Whose."""
+    modseq: _builtins.int
+    """Its modification sequence; 0 right after it was followed: it may have changed before."""
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.int = ...,
+        modseq: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "modseq", b"modseq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AccountChange: _TypeAlias = AccountChange  # noqa: Y015
+
+@_typing.final
 class WatchChangesResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DELTAS_FIELD_NUMBER: _builtins.int
+    ACCOUNTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def deltas(self) -> _containers.RepeatedCompositeFieldContainer[_messages_pb2.Delta]:
         """In the order in which they became visible, for each mailbox. They may overlap, and leave no gap."""
+
+    @_builtins.property
+    def accounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___AccountChange]:
+        """Each account once a reply."""
 
     def __init__(
         self,
         *,
         deltas: _abc.Iterable[_messages_pb2.Delta] | None = ...,
+        accounts: _abc.Iterable[Global___AccountChange] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deltas", b"deltas"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "deltas", b"deltas"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

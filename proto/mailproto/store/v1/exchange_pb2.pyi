@@ -15,6 +15,7 @@ from google.rpc import status_pb2 as _status_pb2
 from mailproto.store.v1 import accounts_pb2 as _accounts_pb2
 from mailproto.store.v1 import bodies_pb2 as _bodies_pb2
 from mailproto.store.v1 import delivery_pb2 as _delivery_pb2
+from mailproto.store.v1 import emails_pb2 as _emails_pb2
 from mailproto.store.v1 import logins_pb2 as _logins_pb2
 from mailproto.store.v1 import mailboxes_pb2 as _mailboxes_pb2
 from mailproto.store.v1 import maildrop_pb2 as _maildrop_pb2
@@ -94,6 +95,9 @@ class Call(_message.Message):
     END_LOGIN_FIELD_NUMBER: _builtins.int
     END_LOGINS_FIELD_NUMBER: _builtins.int
     BATCH_MODIFY_FLAGS_FIELD_NUMBER: _builtins.int
+    SYNC_EMAILS_FIELD_NUMBER: _builtins.int
+    FETCH_CONTENTS_FIELD_NUMBER: _builtins.int
+    FIND_BLOBS_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """Chosen by the caller; not used by another call that runs on this stream."""
     timeout_ms: _builtins.int
@@ -202,6 +206,18 @@ class Call(_message.Message):
     def batch_modify_flags(self) -> _messages_pb2.BatchModifyFlagsRequest:
         """MessageService.BatchModifyFlags"""
 
+    @_builtins.property
+    def sync_emails(self) -> _emails_pb2.SyncEmailsRequest:
+        """EmailService.SyncEmails"""
+
+    @_builtins.property
+    def fetch_contents(self) -> _emails_pb2.FetchContentsRequest:
+        """EmailService.FetchContents"""
+
+    @_builtins.property
+    def find_blobs(self) -> _emails_pb2.FindBlobsRequest:
+        """EmailService.FindBlobs"""
+
     def __init__(
         self,
         *,
@@ -233,12 +249,15 @@ class Call(_message.Message):
         end_login: _logins_pb2.EndLoginRequest | None = ...,
         end_logins: _logins_pb2.EndLoginsRequest | None = ...,
         batch_modify_flags: _messages_pb2.BatchModifyFlagsRequest | None = ...,
+        sync_emails: _emails_pb2.SyncEmailsRequest | None = ...,
+        fetch_contents: _emails_pb2.FetchContentsRequest | None = ...,
+        find_blobs: _emails_pb2.FindBlobsRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["append_messages", b"append_messages", "batch_modify_flags", b"batch_modify_flags", "commit_maildrop", b"commit_maildrop", "copy_messages", b"copy_messages", "create_mailbox", b"create_mailbox", "delete_mailbox", b"delete_mailbox", "deliver_message", b"deliver_message", "end_login", b"end_login", "end_logins", b"end_logins", "expunge_messages", b"expunge_messages", "fetch_columns", b"fetch_columns", "get_mailbox", b"get_mailbox", "list_logins", b"list_logins", "list_mailboxes", b"list_mailboxes", "list_subscriptions", b"list_subscriptions", "modify_flags", b"modify_flags", "modify_subscription", b"modify_subscription", "open_account", b"open_account", "open_login", b"open_login", "open_maildrop", b"open_maildrop", "read_bodies", b"read_bodies", "release_maildrop", b"release_maildrop", "rename_mailbox", b"rename_mailbox", "request", b"request", "search_messages", b"search_messages", "sync_mailbox", b"sync_mailbox", "use_login", b"use_login"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["append_messages", b"append_messages", "batch_modify_flags", b"batch_modify_flags", "commit_maildrop", b"commit_maildrop", "copy_messages", b"copy_messages", "create_mailbox", b"create_mailbox", "delete_mailbox", b"delete_mailbox", "deliver_message", b"deliver_message", "end_login", b"end_login", "end_logins", b"end_logins", "expunge_messages", b"expunge_messages", "fetch_columns", b"fetch_columns", "fetch_contents", b"fetch_contents", "find_blobs", b"find_blobs", "get_mailbox", b"get_mailbox", "list_logins", b"list_logins", "list_mailboxes", b"list_mailboxes", "list_subscriptions", b"list_subscriptions", "modify_flags", b"modify_flags", "modify_subscription", b"modify_subscription", "open_account", b"open_account", "open_login", b"open_login", "open_maildrop", b"open_maildrop", "read_bodies", b"read_bodies", "release_maildrop", b"release_maildrop", "rename_mailbox", b"rename_mailbox", "request", b"request", "search_messages", b"search_messages", "sync_emails", b"sync_emails", "sync_mailbox", b"sync_mailbox", "use_login", b"use_login"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["append_messages", b"append_messages", "batch_modify_flags", b"batch_modify_flags", "commit_maildrop", b"commit_maildrop", "copy_messages", b"copy_messages", "create_mailbox", b"create_mailbox", "delete_mailbox", b"delete_mailbox", "deliver_message", b"deliver_message", "end_login", b"end_login", "end_logins", b"end_logins", "expunge_messages", b"expunge_messages", "fetch_columns", b"fetch_columns", "get_mailbox", b"get_mailbox", "id", b"id", "list_logins", b"list_logins", "list_mailboxes", b"list_mailboxes", "list_subscriptions", b"list_subscriptions", "modify_flags", b"modify_flags", "modify_subscription", b"modify_subscription", "open_account", b"open_account", "open_login", b"open_login", "open_maildrop", b"open_maildrop", "read_bodies", b"read_bodies", "release_maildrop", b"release_maildrop", "rename_mailbox", b"rename_mailbox", "request", b"request", "search_messages", b"search_messages", "sync_mailbox", b"sync_mailbox", "timeout_ms", b"timeout_ms", "use_login", b"use_login"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["append_messages", b"append_messages", "batch_modify_flags", b"batch_modify_flags", "commit_maildrop", b"commit_maildrop", "copy_messages", b"copy_messages", "create_mailbox", b"create_mailbox", "delete_mailbox", b"delete_mailbox", "deliver_message", b"deliver_message", "end_login", b"end_login", "end_logins", b"end_logins", "expunge_messages", b"expunge_messages", "fetch_columns", b"fetch_columns", "fetch_contents", b"fetch_contents", "find_blobs", b"find_blobs", "get_mailbox", b"get_mailbox", "id", b"id", "list_logins", b"list_logins", "list_mailboxes", b"list_mailboxes", "list_subscriptions", b"list_subscriptions", "modify_flags", b"modify_flags", "modify_subscription", b"modify_subscription", "open_account", b"open_account", "open_login", b"open_login", "open_maildrop", b"open_maildrop", "read_bodies", b"read_bodies", "release_maildrop", b"release_maildrop", "rename_mailbox", b"rename_mailbox", "request", b"request", "search_messages", b"search_messages", "sync_emails", b"sync_emails", "sync_mailbox", b"sync_mailbox", "timeout_ms", b"timeout_ms", "use_login", b"use_login"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["open_account", "list_mailboxes", "get_mailbox", "create_mailbox", "rename_mailbox", "delete_mailbox", "list_subscriptions", "modify_subscription", "sync_mailbox", "fetch_columns", "modify_flags", "append_messages", "copy_messages", "expunge_messages", "search_messages", "read_bodies", "deliver_message", "open_maildrop", "commit_maildrop", "release_maildrop", "open_login", "use_login", "list_logins", "end_login", "end_logins", "batch_modify_flags"]  # noqa: Y015
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["open_account", "list_mailboxes", "get_mailbox", "create_mailbox", "rename_mailbox", "delete_mailbox", "list_subscriptions", "modify_subscription", "sync_mailbox", "fetch_columns", "modify_flags", "append_messages", "copy_messages", "expunge_messages", "search_messages", "read_bodies", "deliver_message", "open_maildrop", "commit_maildrop", "release_maildrop", "open_login", "use_login", "list_logins", "end_login", "end_logins", "batch_modify_flags", "sync_emails", "fetch_contents", "find_blobs"]  # noqa: Y015
     _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
 
@@ -303,6 +322,9 @@ class Answer(_message.Message):
     END_LOGIN_FIELD_NUMBER: _builtins.int
     END_LOGINS_FIELD_NUMBER: _builtins.int
     BATCH_MODIFY_FLAGS_FIELD_NUMBER: _builtins.int
+    SYNC_EMAILS_FIELD_NUMBER: _builtins.int
+    FETCH_CONTENTS_FIELD_NUMBER: _builtins.int
+    FIND_BLOBS_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """The call it belongs to."""
     more: _builtins.bool
@@ -415,6 +437,18 @@ class Answer(_message.Message):
     def batch_modify_flags(self) -> _messages_pb2.BatchModifyFlagsResponse:
         """MessageService.BatchModifyFlags"""
 
+    @_builtins.property
+    def sync_emails(self) -> _emails_pb2.SyncEmailsResponse:
+        """EmailService.SyncEmails"""
+
+    @_builtins.property
+    def fetch_contents(self) -> _emails_pb2.FetchContentsResponse:
+        """EmailService.FetchContents"""
+
+    @_builtins.property
+    def find_blobs(self) -> _emails_pb2.FindBlobsResponse:
+        """EmailService.FindBlobs"""
+
     def __init__(
         self,
         *,
@@ -447,12 +481,15 @@ class Answer(_message.Message):
         end_login: _logins_pb2.EndLoginResponse | None = ...,
         end_logins: _logins_pb2.EndLoginsResponse | None = ...,
         batch_modify_flags: _messages_pb2.BatchModifyFlagsResponse | None = ...,
+        sync_emails: _emails_pb2.SyncEmailsResponse | None = ...,
+        fetch_contents: _emails_pb2.FetchContentsResponse | None = ...,
+        find_blobs: _emails_pb2.FindBlobsResponse | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["append_messages", b"append_messages", "batch_modify_flags", b"batch_modify_flags", "commit_maildrop", b"commit_maildrop", "copy_messages", b"copy_messages", "create_mailbox", b"create_mailbox", "delete_mailbox", b"delete_mailbox", "deliver_message", b"deliver_message", "end_login", b"end_login", "end_logins", b"end_logins", "expunge_messages", b"expunge_messages", "fetch_columns", b"fetch_columns", "get_mailbox", b"get_mailbox", "list_logins", b"list_logins", "list_mailboxes", b"list_mailboxes", "list_subscriptions", b"list_subscriptions", "modify_flags", b"modify_flags", "modify_subscription", b"modify_subscription", "open_account", b"open_account", "open_login", b"open_login", "open_maildrop", b"open_maildrop", "read_bodies", b"read_bodies", "release_maildrop", b"release_maildrop", "rename_mailbox", b"rename_mailbox", "reply", b"reply", "search_messages", b"search_messages", "status", b"status", "sync_mailbox", b"sync_mailbox", "use_login", b"use_login"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["append_messages", b"append_messages", "batch_modify_flags", b"batch_modify_flags", "commit_maildrop", b"commit_maildrop", "copy_messages", b"copy_messages", "create_mailbox", b"create_mailbox", "delete_mailbox", b"delete_mailbox", "deliver_message", b"deliver_message", "end_login", b"end_login", "end_logins", b"end_logins", "expunge_messages", b"expunge_messages", "fetch_columns", b"fetch_columns", "fetch_contents", b"fetch_contents", "find_blobs", b"find_blobs", "get_mailbox", b"get_mailbox", "list_logins", b"list_logins", "list_mailboxes", b"list_mailboxes", "list_subscriptions", b"list_subscriptions", "modify_flags", b"modify_flags", "modify_subscription", b"modify_subscription", "open_account", b"open_account", "open_login", b"open_login", "open_maildrop", b"open_maildrop", "read_bodies", b"read_bodies", "release_maildrop", b"release_maildrop", "rename_mailbox", b"rename_mailbox", "reply", b"reply", "search_messages", b"search_messages", "status", b"status", "sync_emails", b"sync_emails", "sync_mailbox", b"sync_mailbox", "use_login", b"use_login"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["append_messages", b"append_messages", "batch_modify_flags", b"batch_modify_flags", "commit_maildrop", b"commit_maildrop", "copy_messages", b"copy_messages", "create_mailbox", b"create_mailbox", "delete_mailbox", b"delete_mailbox", "deliver_message", b"deliver_message", "end_login", b"end_login", "end_logins", b"end_logins", "expunge_messages", b"expunge_messages", "fetch_columns", b"fetch_columns", "get_mailbox", b"get_mailbox", "id", b"id", "list_logins", b"list_logins", "list_mailboxes", b"list_mailboxes", "list_subscriptions", b"list_subscriptions", "modify_flags", b"modify_flags", "modify_subscription", b"modify_subscription", "more", b"more", "open_account", b"open_account", "open_login", b"open_login", "open_maildrop", b"open_maildrop", "read_bodies", b"read_bodies", "release_maildrop", b"release_maildrop", "rename_mailbox", b"rename_mailbox", "reply", b"reply", "search_messages", b"search_messages", "status", b"status", "sync_mailbox", b"sync_mailbox", "use_login", b"use_login"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["append_messages", b"append_messages", "batch_modify_flags", b"batch_modify_flags", "commit_maildrop", b"commit_maildrop", "copy_messages", b"copy_messages", "create_mailbox", b"create_mailbox", "delete_mailbox", b"delete_mailbox", "deliver_message", b"deliver_message", "end_login", b"end_login", "end_logins", b"end_logins", "expunge_messages", b"expunge_messages", "fetch_columns", b"fetch_columns", "fetch_contents", b"fetch_contents", "find_blobs", b"find_blobs", "get_mailbox", b"get_mailbox", "id", b"id", "list_logins", b"list_logins", "list_mailboxes", b"list_mailboxes", "list_subscriptions", b"list_subscriptions", "modify_flags", b"modify_flags", "modify_subscription", b"modify_subscription", "more", b"more", "open_account", b"open_account", "open_login", b"open_login", "open_maildrop", b"open_maildrop", "read_bodies", b"read_bodies", "release_maildrop", b"release_maildrop", "rename_mailbox", b"rename_mailbox", "reply", b"reply", "search_messages", b"search_messages", "status", b"status", "sync_emails", b"sync_emails", "sync_mailbox", b"sync_mailbox", "use_login", b"use_login"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_reply: _TypeAlias = _typing.Literal["status", "open_account", "list_mailboxes", "get_mailbox", "create_mailbox", "rename_mailbox", "delete_mailbox", "list_subscriptions", "modify_subscription", "sync_mailbox", "fetch_columns", "modify_flags", "append_messages", "copy_messages", "expunge_messages", "search_messages", "read_bodies", "deliver_message", "open_maildrop", "commit_maildrop", "release_maildrop", "open_login", "use_login", "list_logins", "end_login", "end_logins", "batch_modify_flags"]  # noqa: Y015
+    _WhichOneofReturnType_reply: _TypeAlias = _typing.Literal["status", "open_account", "list_mailboxes", "get_mailbox", "create_mailbox", "rename_mailbox", "delete_mailbox", "list_subscriptions", "modify_subscription", "sync_mailbox", "fetch_columns", "modify_flags", "append_messages", "copy_messages", "expunge_messages", "search_messages", "read_bodies", "deliver_message", "open_maildrop", "commit_maildrop", "release_maildrop", "open_login", "use_login", "list_logins", "end_login", "end_logins", "batch_modify_flags", "sync_emails", "fetch_contents", "find_blobs"]  # noqa: Y015
     _WhichOneofArgType_reply: _TypeAlias = _typing.Literal["reply", b"reply"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_reply) -> _WhichOneofReturnType_reply | None: ...
 

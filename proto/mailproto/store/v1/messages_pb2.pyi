@@ -852,6 +852,7 @@ class ExpungeMessagesRequest(_message.Message):
     MAILBOX_ID_FIELD_NUMBER: _builtins.int
     UIDS_FIELD_NUMBER: _builtins.int
     ALL_FIELD_NUMBER: _builtins.int
+    REGARDLESS_FIELD_NUMBER: _builtins.int
     account_id: _builtins.int
     """Whose."""
     mailbox_id: _builtins.int
@@ -860,6 +861,8 @@ class ExpungeMessagesRequest(_message.Message):
     """Only of these, 4 octets each (UID EXPUNGE)."""
     all: _builtins.bool
     """All that carry \\Deleted; `uids` is empty then. Default: no."""
+    regardless: _builtins.bool
+    """Whether or not they carry \\Deleted; not with `all`. Default: no."""
     def __init__(
         self,
         *,
@@ -867,10 +870,11 @@ class ExpungeMessagesRequest(_message.Message):
         mailbox_id: _builtins.int = ...,
         uids: _builtins.bytes = ...,
         all: _builtins.bool = ...,
+        regardless: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "all", b"all", "mailbox_id", b"mailbox_id", "uids", b"uids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "all", b"all", "mailbox_id", b"mailbox_id", "regardless", b"regardless", "uids", b"uids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
