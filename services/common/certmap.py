@@ -16,6 +16,7 @@ certificate, `CmapLdapAttr` names an attribute of entries that holds their certi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -23,6 +24,7 @@ from typing import Final
 from services.common.clientcert import ClientCertificate, Dn, attribute_name, parse_dn
 
 DEFAULT: Final = "default"
+_ATTRIBUTE: Final = re.compile("[A-Za-z][A-Za-z0-9;-]*")
 COMPONENTS: Final = frozenset({"cn", "ou", "o", "c", "l", "st", "uid", "dc", "mail"})
 """Parts of a subject that a map may name; `e` is `mail`."""
 
@@ -61,18 +63,22 @@ class Map:
     subject_attribute: str = ""
 
     def query(self, certificate: ClientCertificate) -> CertificateQuery | None:
-        """What to look for; None where the certificate lacks a part that the map names."""
+        """What to look for; None where the certificate lacks a part that the map names.
+
+        Such a one can only be found by the attribute that holds subjects, where there is one.
+        """
         named = (*self.filter_components, *(self.dn_components or ()))
+        asked = CertificateQuery(
+            None, False, (), certificate.subject, self.subject_attribute, self.verify, certificate.der
+        )
         if not all(certificate.values(name) for name in named):
-            return None
+            return asked if self.subject_attribute else None
         filters = tuple((name, certificate.values(name)) for name in self.filter_components)
         base: Dn | None = certificate.subject
         if self.dn_components is not None:
             base = tuple(rdn for rdn in certificate.subject if {name for name, _ in rdn} & set(self.dn_components))
         exact = self.dn_components is None and not filters
-        return CertificateQuery(
-            base or None, exact, filters, certificate.subject, self.subject_attribute, self.verify, certificate.der
-        )
+        return replace(asked, base=base or None, exact=exact, filters=filters)
 
 
 def choose(maps: Sequence[Map], certificate: ClientCertificate) -> Map | None:
@@ -137,6 +143,12 @@ def _components(value: str) -> tuple[str, ...]:
     return names
 
 
+def _attribute(value: str) -> str:
+    if not _ATTRIBUTE.fullmatch(value):
+        raise ValueError(f"{value} is no attribute")
+    return value
+
+
 def _switch(value: str) -> bool:
     if value.lower() not in ("on", "off"):
         raise ValueError("verifycert is on or off")
@@ -147,5 +159,5 @@ _PROPERTIES: Final[dict[str, Callable[[Map, str], Map]]] = {
     "dncomps": lambda each, value: replace(each, dn_components=_components(value)),
     "filtercomps": lambda each, value: replace(each, filter_components=_components(value)),
     "verifycert": lambda each, value: replace(each, verify=_switch(value)),
-    "cmapldapattr": lambda each, value: replace(each, subject_attribute=value),
+    "cmapldapattr": lambda each, value: replace(each, subject_attribute=_attribute(value)),
 }

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.common.certmap import CertificateQuery, CertmapError, Map, choose, parse_certmap
 from services.common.clientcert import CertificateInvalid, ClientCertificate, parse_dn, read
@@ -45,6 +49,7 @@ def test_the_file_is_read() -> None:
         ("certmap a nonsense", "line 1: nonsense is no name"),
         ("staff:verifycert on", "line 1: NAME:PROPERTY"),
         ("certmap a default\na:verifycert maybe", "line 2: verifycert is on or off"),
+        ("certmap a default\na:CmapLdapAttr x)(y", r"line 2: x\)\(y is no attribute"),
         ("certmap a default\na:library x.so", "line 2: library: there are"),
         ("certmap a default\na:FilterComps serial", "line 2: serial: the parts are"),
     ],
@@ -78,6 +83,9 @@ def test_what_is_asked_of_the_directory() -> None:
     assert below is not None
     assert (below.base, below.filters) == (parse_dn("o=Example,c=DE"), (("uid", ("anna",)),))
     assert query("x:DNComps l") is None
+    by_subject = query("x:DNComps l\nx:CmapLdapAttr certSubjectDN")
+    assert by_subject is not None
+    assert (by_subject.base, by_subject.filters, by_subject.subject_attribute) == (None, (), "certSubjectDN")
     assert query("x:FilterComps l") is None
 
 
@@ -114,3 +122,27 @@ def test_what_is_no_certificate_is_refused() -> None:
     for der in (b"", b"\0" * 100, b"0" * 100_000):
         with pytest.raises(CertificateInvalid):
             read(der)
+
+
+@given(
+    st.lists(
+        st.sampled_from(["certmap ", "a ", "default", "\n", "a:DNComps ", "a:verifycert ", "o,", "CN=x", "+", "\\"])
+    )
+)
+def test_any_text_is_a_map_or_the_one_error(parts: list[str]) -> None:
+    with suppress(CertmapError):
+        assert parse_certmap("".join(parts))
+
+
+@given(
+    st.text() | st.lists(st.sampled_from(["CN=", "a", ",", "+", "\\", " ", "#", '"', "=", "1.2=#0401"])).map("".join)
+)
+def test_any_text_is_a_name_or_no_value(text: str) -> None:
+    with suppress(ValueError):
+        assert isinstance(parse_dn(text), tuple)
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_are_a_certificate_or_the_one_error(der: bytes) -> None:
+    with suppress(CertificateInvalid):
+        read(der)

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from hashlib import blake2b
 from typing import Final
 
+from services.common.certmap import CertificateQuery
 from services.common.directory import (
     AddressUnknown,
     DirectoryUnavailable,
@@ -103,6 +104,17 @@ class LdapDirectory:
             self._observer.cache("unknown-names", True)
             raise LoginRefused(LoginRefusal.CREDENTIALS, "no such account, a moment ago")
         return await self._finding.run(name, lambda: self._find(name))
+
+    async def by_certificate(self, query: CertificateQuery) -> Entry:
+        """See `CertificateDirectory.by_certificate`."""
+        try:
+            found = await self.finder.by_certificate(query)
+        except NotUnique as error:
+            raise LoginRefused(LoginRefusal.CREDENTIALS, str(error)) from None
+        domain = None if found is None else await self.finder.domain_of(found)
+        if found is None or domain is None:
+            raise LoginRefused(LoginRefusal.CREDENTIALS, "no entry" if found is None else f"no domain holds {found.dn}")
+        return await self._entry(found, domain)
 
     async def lookup(self, address: str) -> Entry:
         """See `Directory.lookup`."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from time import monotonic
 from typing import Final
 
-from services.common.directory import DirectoryUnavailable, Name
+from services.common.certmap import CertificateQuery
+from services.common.directory import DirectoryUnavailable, Name, parse_name
+from services.common.directory.ldap.certificates import searches
 from services.common.directory.ldap.domains import (
     DOMAIN_ATTRIBUTES,
     MAX_ALIASES,
@@ -13,6 +15,7 @@ from services.common.directory.ldap.domains import (
     alias_of,
     domain_of_node,
     domain_of_organisation,
+    first,
     node_dn,
     organisation_filter,
 )
@@ -22,10 +25,11 @@ from services.common.directory.ldap.entries import (
     Profile,
     address_filter,
     members,
+    same_dn,
     with_roles,
 )
 from services.common.directory.ldap.filters import Typed, expand
-from services.common.directory.ldap.links import BASE, Found, Question
+from services.common.directory.ldap.links import BASE, CERTIFICATE, SUBTREE, Found, Question
 from services.common.directory.ldap.memory import Memory, Once
 from services.common.directory.ldap.pool import Pool
 from services.common.live import Live
@@ -98,6 +102,26 @@ class Finder:
         by_name = expand(domain.filter or self._options.value.searchfilter, typed)
         by_address = "".join(address_filter(self.profile, address) for address in sorted(wanted))
         return await self._one(domain.base, f"(|{by_address}{by_name})")
+
+    async def by_certificate(self, query: CertificateQuery) -> Found | None:
+        """Whom a certificate means. An entry that has to hold it and does not is none."""
+        wanted = [*self._attributes, CERTIFICATE]
+        for each in searches(query, self.profile, self._options.value.basedn):
+            scope = BASE if each.exact else SUBTREE
+            found = await self._pool.search(Question(each.base, each.filter, wanted, scope))
+            if len(found) > 1:
+                raise NotUnique(f"{each.filter} finds more than one entry below {each.base}")
+            if found:
+                return None if query.verify and query.certificate not in found[0].certificates else found[0]
+        return None
+
+    async def domain_of(self, found: Found) -> Domain | None:
+        """The domain of an entry, by its address; None where its tree does not hold the entry."""
+        profile = self.profile
+        name = parse_name(first(found.attributes, profile.mail) or first(found.attributes, profile.account))
+        domain = await self.domain(name, self._options.value.searchfilter)
+        inside = domain is not None and f",{same_dn(found.dn)}".endswith(f",{same_dn(domain.base)}")
+        return domain if inside else None
 
     async def domains(self) -> list[Domain]:
         """Every domain of the directory once; the one tree where there are none."""

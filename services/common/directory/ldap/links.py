@@ -24,6 +24,8 @@ from services.common.options import LdapOptions
 
 SUBTREE: Final = "SUBTREE"
 BASE: Final = "BASE"
+CERTIFICATE: Final = "userCertificate;binary"
+"""Where an entry holds certificates (RFC 4523 section 2.1)."""
 SIZE_LIMIT: Final = 4
 PAGE: Final = 500
 _PAGED: Final = "1.2.840.113556.1.4.319"
@@ -39,10 +41,11 @@ class LinkLost(Exception):  # noqa: N818 - an answer, not a fault
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An entry that a search found."""
+    """An entry that a search found. `certificates` are those that it holds (DER), where they were asked for."""
 
     dn: str
     attributes: Attributes
+    certificates: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +162,7 @@ class Link:
     def _found(self) -> list[Found]:
         entries = self._connection.response or ()
         return [
-            Found(each["dn"], {name.lower(): _texts(values) for name, values in each["raw_attributes"].items()})
+            _entry(each["dn"], {name.lower(): values for name, values in each["raw_attributes"].items()})
             for each in entries
             if each["type"] == "searchResEntry"
         ]
@@ -195,6 +198,11 @@ def _search(question: Question) -> dict[str, Any]:
         "dereference_aliases": ldap3.DEREF_NEVER,
         "attributes": list(question.attributes),
     }
+
+
+def _entry(dn: str, values: dict[str, Sequence[bytes]]) -> Found:
+    certificates = tuple(values.pop(CERTIFICATE.lower(), ()))
+    return Found(dn, {name: _texts(each) for name, each in values.items()}, certificates)
 
 
 def _texts(values: Sequence[bytes]) -> tuple[str, ...]:
