@@ -22,7 +22,7 @@ from services.common.sasl.mechanisms import NAMES
 from services.common.sizes import parse_size
 
 PREFIX: Final = "MAILKEEP_"
-LEGACY_GROUPS: Final = ("pop", "imap")
+LEGACY_GROUPS: Final = ("pop", "imap", "http")
 """Groups whose every option also answers to `service.GROUP.NAME`, as in Messaging Server's configutil."""
 WORDS: Final[dict[str, bool]] = {
     "yes": True, "true": True, "on": True, "1": True,

@@ -59,6 +59,9 @@ RULES: Final = (
     Rule("service.http.fullfromheader", _SUBMISSION),
     Rule("service.http.extrauserldapattrs", "served Messenger Express, which is gone"),
     Rule("service.http.allowadminproxy", "gone from Messaging Server 6.3, too"),
+    Rule(
+        "service.http.proxydomainallowed", "nobody logs in for another by his address alone", harmless=frozenset({""})
+    ),
     Rule("service.http.*", "the HTTP service has no such setting"),
     Rule("service.imta.*", _DELIVERY),
     Rule("local.imta.*", _DELIVERY),
@@ -87,9 +90,10 @@ OPTIONS: Final = (
     "service.http.smtphost", "service.http.smtpport", "service.http.fullfromheader", "service.http.extrauserldapattrs",
     "service.http.allowadminproxy", "local.service.proxy.imapport", "local.service.proxy.imapssl",
     "local.service.proxy.admin", "local.service.proxy.adminpass", "nsmsgpopminpoll", "service.loginseparator",
-    "service.defaultdomain", "sasl.default.auto_transition", "sasl.default.mech_list",
+    "service.defaultdomain", "service.dcroot", "sasl.default.ldap.searchfordomain", "sasl.default.ldap.searchfilter",
+    "sasl.default.ldap.has_plain_passwords", "sasl.default.auto_transition", "sasl.default.mech_list",
     "sasl.default.ldap.domainmap", "service.authcachesize", "service.authcachettl", "service.dnsresolveclient",
-    "local.service.proxy.serverlist", "local.store.sharedfolders", "local.imap.immediateflagupdate",
+    "local.hostnames", "local.service.proxy.serverlist", "local.store.sharedfolders", "local.imap.immediateflagupdate",
     *(f"logfile.{service}.loglevel" for service in ("pop", "imap", "http")),
     *(
         f"logfile.*.{name}"
@@ -101,7 +105,7 @@ OPTIONS: Final = (
 )  # fmt: skip
 """Every documented option that concerns POP, IMAP, HTTP, logins and limits; * stands for a service."""
 
-DEFAULTS: Final = {"service.pop.plaintextmincipher": "0", "service.imap.plaintextmincipher": "0"}
+DEFAULTS: Final = {f"service.{service}.plaintextmincipher": "0" for service in ("pop", "imap", "http")}
 """Defaults that were others."""
 
 

@@ -139,8 +139,8 @@ class ImapSource:
             self._log_in(client)
         except ssl.SSLCertVerificationError as error:
             raise SourceError(f"{server.host}: its certificate is not trusted: {error.verify_message}") from None
-        except LoginError:
-            raise SourceError(f"{server.host}: {server.admin or server.user} cannot log in") from None
+        except LoginError as error:
+            raise SourceError(f"{server.host}: {server.admin or server.user} cannot log in: {_why(error)}") from None
         except (OSError, IMAPClientError) as error:
             raise SourceError(f"{server.host}:{server.port}: {_why(error)}") from None
 
