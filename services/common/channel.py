@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from asyncio import BaseTransport, Future, Protocol, ReadTransport, Task, WriteTransport, sleep
+from asyncio import BaseTransport, Future, Protocol, ReadTransport, WriteTransport, sleep
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -95,7 +95,7 @@ class Channel(Protocol):
         self._linger = 0
         self._reading = True
         self._state = 0
-        self._task: Task[None] | None = None
+        self._task: Future[Any] | None = None
         self._transport: WriteTransport = cast("WriteTransport", None)
         self._unread_deadline = 0.0
         self._waiter: Future[None] | None = None

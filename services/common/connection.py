@@ -5,7 +5,8 @@ the connections. The rules:
 
 - `feed` gets what arrives, `step` runs the next complete command of it. A `bytes` answer is the fast path: it is
   written at once, without a task. A coroutine is run in a task, under a slot of `maxthreads`, and nothing else of this
-  client runs until its answer is written. `None` means that no command is complete.
+  client runs until its answer is written; a `Later` is the same without a task. `None` means that no command is
+  complete.
 - While a command runs, while the client does not read what was sent, and while TLS begins, no further command is
   looked at; what arrives then stops being read. So the input held is bounded by one read of the transport.
 - One client may have `SHARE` commands answered before the others get their turn.
@@ -17,15 +18,17 @@ the connections. The rules:
 
 from __future__ import annotations
 
-from asyncio import BaseTransport, CancelledError, Task
-from collections.abc import Coroutine
+from asyncio import BaseTransport, CancelledError, Future
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from enum import Enum, IntEnum
+from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, cast
 
 from services.common.access.patterns import Host
 from services.common.channel import CLOSING, LOST, RESTING, RUNNING, SHAKING, UNREAD, Channel
+from services.common.later import Later, Reply
 from services.common.limits import in_slot, without_slot
 from services.common.peer import Forwarded, Peer
 from services.common.telemetry import SESSION, SessionLog
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     from services.common.listening import Listener
     from services.common.streamserver import StreamServer
 
-Answer: TypeAlias = "bytes | Coroutine[Any, Any, bytes]"
+Answer: TypeAlias = "bytes | Coroutine[Any, Any, bytes] | Later[Any]"
 """What a command gives back: all that remains to be sent, now or later."""
 
 SHARE: Final = 64
@@ -243,7 +246,7 @@ class Connection(Channel):
             self._goodbye = why
             self._leave_if_possible()
 
-    def cancel(self) -> Task[None] | None:
+    def cancel(self) -> Future[Any] | None:
         """Cut the connection and whatever runs: the end of a drain. Returns what has to be waited for."""
         task = self._task
         if task is not None:
@@ -375,7 +378,7 @@ class Connection(Channel):
                 break
             if not isinstance(answer, bytes):
                 self._state |= RUNNING
-                self._task = self.server.loop.create_task(self._run(answer, started))
+                self._begin(answer, started)
                 return False
             self._answered(answer, started)
             share -= 1
@@ -383,6 +386,32 @@ class Connection(Channel):
                 self._rest()
                 return False
         return True
+
+    def _begin(self, answer: Coroutine[Any, Any, bytes] | Later[Any], started: float) -> None:
+        if type(answer) is Later:
+            if self.server.slots.try_acquire():
+                self._task = answer.future
+                answer.future.add_done_callback(partial(self._came, answer.reply, started))
+                return
+            answer = answer.answer()
+        self._task = self.server.loop.create_task(self._run(cast("Coroutine[Any, Any, bytes]", answer), started))
+
+    def _came(self, make: Callable[[Any], Reply], started: float, future: Future[Any]) -> None:
+        """What the answer of a command hangs on is there."""
+        self.server.slots.release()
+        self._task = None
+        reply: Reply = b""
+        try:
+            reply = make(future.result())
+        except CancelledError:
+            self.abort()
+        except Exception as error:
+            if not self._state & LOST:
+                reply = self.failure(error)
+        if isinstance(reply, bytes):
+            self._over(reply, started)
+        else:
+            self._begin(reply, started)
 
     async def _run(self, answer: Coroutine[Any, Any, bytes], started: float) -> None:
         reply = b""
@@ -395,6 +424,10 @@ class Connection(Channel):
             if not self._state & LOST:
                 reply = self.failure(error)
         self._task = None
+        self._over(reply, started)
+
+    def _over(self, reply: bytes, started: float) -> None:
+        """The command that ran is answered."""
         self._state &= ~RUNNING
         self._answered(reply, started)
         if self._state & LOST:

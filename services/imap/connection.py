@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from services.common.connection import Clock, Connection, Farewell
 from services.common.errors import FAULTS, Reason, StoreError, result_of
+from services.common.later import Later
 from services.common.limits import without_slot
 from services.common.sasl.exchange import MAX_RESPONSE
 from services.imap import replies
@@ -205,7 +206,7 @@ class ImapConnection(Connection):
         finally:
             self._give_back()
 
-    async def _proved(self, answer: Coroutine[Any, Any, bytes], handler: Handler, command: Any) -> bytes:
+    async def _proved(self, answer: Coroutine[Any, Any, bytes] | Later[Any], handler: Handler, command: Any) -> bytes:
         """The answer, from the account as it now is where the one that was presumed is no more."""
         session = self.session
         try:

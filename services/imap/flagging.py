@@ -9,13 +9,12 @@ call for all their messages. Each session still gets its answer only when its ow
 from __future__ import annotations
 
 import logging
-from array import array
 from asyncio import Future, create_task, get_running_loop, shield
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from services.common.domain import MAX_EDITS, FlagChange, FlagEdit, FlagEdited, FlagResult, Rows
+from services.common.domain import MAX_EDITS, FlagChange, FlagEdit, FlagEdited, FlagOperation, FlagResult, Rows
 from services.common.errors import Reason, StoreError
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 Mailbox: TypeAlias = tuple[int, int]
-_NONE: Final = array("I")
 
 
 @dataclass(slots=True)
@@ -39,7 +37,7 @@ class _Batch:
     uids: set[int] = field(default_factory=set)
 
 
-_Wanted: TypeAlias = "tuple[SharedMailbox, FlagEdit, Future[FlagResult]]"
+_Wanted: TypeAlias = "tuple[SharedMailbox, FlagEdit, Future[FlagEdited]]"
 
 
 class FlagWrites:
@@ -60,8 +58,6 @@ class FlagWrites:
         self, shared: SharedMailbox, uids: Sequence[int], change: FlagChange, unchanged_since: int | None = None
     ) -> FlagResult:
         """`Store.modify_flags`; the result is in `shared` when this returns."""
-        if len(uids) == 1 and not change.keywords and unchanged_since is None:
-            return await self._edit(shared, FlagEdit(*shared.key, uids[0], change.operation, change.system))
         if shared.key not in self._running or unchanged_since is not None:
             return await self._call(shared, uids, change, unchanged_since)
         batches = self._waiting.setdefault(shared.key, {})
@@ -71,12 +67,13 @@ class FlagWrites:
         batch.uids.update(uids)
         return _part(await shield(batch.result), set(uids))
 
-    def _edit(self, shared: SharedMailbox, edit: FlagEdit) -> Future[FlagResult]:
+    def edit(self, shared: SharedMailbox, uid: int, operation: FlagOperation, system: int) -> Future[FlagEdited]:
+        """Change the system flags of one message; what came of it is in `shared` when the future is done."""
         loop = get_running_loop()
         if not self._edits:
             loop.call_soon(self._send_edits)
-        future: Future[FlagResult] = loop.create_future()
-        self._edits.append((shared, edit, future))
+        future: Future[FlagEdited] = loop.create_future()
+        self._edits.append((shared, FlagEdit(*shared.key, uid, operation, system), future))
         return future
 
     def _send_edits(self) -> None:
@@ -99,7 +96,7 @@ class FlagWrites:
                 continue
             shared.apply_edit(edit.uid, outcome)
             if not future.done():
-                future.set_result(_result(shared, edit.uid, outcome))
+                future.set_result(outcome)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = create_task(work)
@@ -135,14 +132,6 @@ class FlagWrites:
             batch.result.exception()  # those who waited may all be gone
         else:
             batch.result.set_result(result)
-
-
-def _result(shared: SharedMailbox, uid: int, edited: FlagEdited) -> FlagResult:
-    """The outcome of a change of one message; without a row where it is gone."""
-    rows = Rows()
-    if edited.modseq:
-        rows = Rows(array("I", (uid,)), array("Q", (edited.flags,)), array("Q", (edited.modseq,)))
-    return FlagResult(shared.status, edited.previous, rows, _NONE)
 
 
 def _part(result: FlagResult, uids: set[int]) -> FlagResult:

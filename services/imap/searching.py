@@ -214,7 +214,7 @@ class Evaluation:
         self._view = view
         self._all = everything
         self._flags = everything.flags if needs.flags else ()
-        self._keywords = view.shared.status.keywords
+        self._keywords = view.shared.keywords
         self._hits = hits
         self.count = len(everything)
         """How many messages are looked at."""

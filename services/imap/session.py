@@ -4,11 +4,11 @@ The state carries its data (RFC 9051 section 3): one dataclass per state, so a m
 selected. `Selected` is an `Authenticated` with a view, because what is legal when authenticated is legal when
 selected, too. The table in `services.imap.handlers` keeps a handler from running in a state it is not made for.
 
-A handler is a plain function `(session, command) -> bytes | Coroutine[Any, Any, bytes]`. Bytes at once are the fast
-path: no task is made, nothing is scheduled. What it returns is all that remains to be sent, the tagged line included;
-`Session.ok` makes that line with the changes of the mailbox that may be told before it, so it is called last and
-nothing is awaited after it. Refusals are raised: `Refused` (tagged NO), `Malformed` (tagged BAD), or the store's own
-`StoreError`, which one table turns into a NO.
+A handler is a plain function `(session, command) -> Answer`: bytes, a coroutine, or a `Later`. Bytes at once are the
+fast path: no task is made, nothing is scheduled. What it returns is all that remains to be sent, the tagged line
+included; `Session.ok` makes that line with the changes of the mailbox that may be told before it, so it is called last
+and nothing is awaited after it. Refusals are raised: `Refused` (tagged NO), `Malformed` (tagged BAD), or the store's
+own `StoreError`, which one table turns into a NO.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from services.imap.replies import tagged
 
 if TYPE_CHECKING:
     from services.common.directory import Entry
+    from services.common.later import Later
     from services.common.options import ImapOptions
     from services.common.peer import Forwarded, Peer
     from services.common.store import Store
     from services.imap.service import ImapService
     from services.imap.view import View
 
-Answer: TypeAlias = "bytes | Coroutine[Any, Any, bytes]"
+Answer: TypeAlias = "bytes | Coroutine[Any, Any, bytes] | Later[Any]"
 """What a handler gives back: everything that remains to be sent, now or later."""
 LineAnswer: TypeAlias = Callable[[bytes], Answer]
 """Takes the client's next line (without CRLF) after a `+` prompt: AUTHENTICATE, IDLE."""

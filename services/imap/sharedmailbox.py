@@ -57,6 +57,8 @@ class SharedMailbox:
     """See the module's rules."""
 
     __slots__ = (
+        "_counts",
+        "_status",
         "account_id",
         "ahead",
         "changes",
@@ -77,7 +79,6 @@ class SharedMailbox:
         "recent_texts",
         "rendered",
         "searches",
-        "status",
         "top",
         "uids",
         "views",
@@ -87,7 +88,9 @@ class SharedMailbox:
 
     def __init__(self, delta: MailboxDelta) -> None:
         self.account_id: AccountId = delta.account_id
-        self.status: MailboxStatus = delta.status
+        self._counts: tuple[int, int, int] | None = None
+        """Of `status`, where an own STORE has changed them since it was made: modseq, unseen, deleted."""
+        self._status = delta.status
         self.known = delta.status.modseq
         self.uids = delta.changed.uids
         self.flags = delta.changed.flags
@@ -115,14 +118,32 @@ class SharedMailbox:
         self._renew_flag_texts()
 
     @property
+    def status(self) -> MailboxStatus:
+        """The mailbox with its counters. Made when it is asked for: a STORE changes it, and asks only for its parts."""
+        counts, self._counts = self._counts, None
+        if counts is not None:
+            modseq, unseen, deleted = counts
+            self._status = replace(self._status, modseq=modseq, unseen=unseen, deleted=deleted)
+        return self._status
+
+    @status.setter
+    def status(self, status: MailboxStatus) -> None:
+        self._counts, self._status = None, status
+
+    @property
+    def keywords(self) -> tuple[str, ...]:
+        """Its keywords in bit order."""
+        return self._status.keywords
+
+    @property
     def mailbox_id(self) -> MailboxId:
         """The store's id."""
-        return self.status.mailbox_id
+        return self._status.mailbox_id
 
     @property
     def key(self) -> tuple[AccountId, MailboxId]:
         """Its key in `Mailboxes`."""
-        return self.account_id, self.status.mailbox_id
+        return self.account_id, self._status.mailbox_id
 
     @property
     def size(self) -> int:
@@ -189,7 +210,7 @@ class SharedMailbox:
         if edited.previous <= self.known < after:
             self.known = after
             self.ahead = False
-            self.status = replace(self.status, modseq=after, unseen=edited.unseen, deleted=edited.deleted)
+            self._counts = after, edited.unseen, edited.deleted
         elif after > self.known:
             self.ahead = True
         self._announce()

@@ -76,7 +76,7 @@ class View:
         self._flags_at = shared.flag_changes.end
         self._expunges_at = shared.expunges.end
         self._told_modseq = shared.known
-        self._told_keywords = shared.status.keywords
+        self._told_keywords = shared.keywords
         shared.views.add(self)
 
     def close(self) -> None:
@@ -230,7 +230,7 @@ class View:
 
     def new_keywords(self) -> bytes:
         """FLAGS and PERMANENTFLAGS, when the mailbox has keywords that the client does not know."""
-        keywords = self.shared.status.keywords
+        keywords = self.shared.keywords
         if keywords == self._told_keywords:
             return b""
         self._told_keywords = keywords

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable
 
 from services.common.connection import Answer, Clock, Connection, Farewell
 from services.common.listening import Listener
@@ -58,7 +57,7 @@ class LmtpConnection(Connection):
             answer = handlers.COMMANDS[event.verb].run(session, event)
         return self._judge(answer) if isinstance(answer, bytes) else self._judge_later(answer)
 
-    async def _judge_later(self, work: Coroutine[Any, Any, bytes]) -> bytes:
+    async def _judge_later(self, work: Awaitable[bytes]) -> bytes:
         return self._judge(await work)
 
     def _judge(self, reply: bytes) -> bytes:

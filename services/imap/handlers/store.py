@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from services.common.domain import KEYWORD_SHIFT, FlagChange, FlagOperation, FlagResult
+from services.common.domain import KEYWORD_SHIFT, FlagChange, FlagEdited, FlagOperation, FlagResult
+from services.common.later import Later
 from services.imap.commands import Store
 from services.imap.handlers.messages import EXPUNGE_ISSUED, spans_of, writable
 from services.imap.session import Answer, Session
@@ -16,7 +17,33 @@ def store(session: Session, command: Store) -> Answer:
     uids = view.uids_of(spans_of(view, command.messages, uid=command.uid))
     if not uids:
         return session.ok(b"STORE completed")
+    change = command.change
+    if len(uids) == 1 and not change.keywords and command.unchanged_since is None:
+        return _store_one(session, command, view, uids[0])
     return _store(session, command, view, list(uids))
+
+
+def _store_one(session: Session, command: Store, view: View, uid: int) -> Later[FlagEdited]:
+    """One message's system flags, which is what clients change nearly always."""
+    shared, change = view.shared, command.change
+    before = view.flags_of(uid)
+
+    def answer(edited: FlagEdited) -> bytes:
+        told = b""
+        if command.silent:
+            if edited.modseq > edited.previous and edited.flags == _OUTCOMES[change.operation](before, change.system):
+                view.own[uid] = edited.modseq  # see `_expect`
+        elif edited.modseq:
+            view.own[uid] = edited.modseq
+            told = view.new_keywords() + _response(view, uid, uid=command.uid)
+        return told + session.ok(b"STORE completed", b"" if edited.modseq else EXPUNGE_ISSUED)
+
+    async def rescued(edited: FlagEdited) -> bytes:
+        await session.service.columns.rescue(shared)
+        return answer(edited)
+
+    future = session.service.flags.edit(shared, uid, change.operation, change.system)
+    return Later(future, lambda edited: rescued(edited) if shared.doomed else answer(edited))
 
 
 async def _store(session: Session, command: Store, view: View, uids: list[int]) -> bytes:
@@ -35,16 +62,14 @@ async def _store(session: Session, command: Store, view: View, uids: list[int]) 
 
 
 def _responses(view: View, result: FlagResult, *, uid: bool) -> bytes:
-    parts = []
-    for changed in result.rows.uids:
-        number = view.place(changed) + 1
-        text = view.flag_text(changed)
-        parts.append(
-            b"* %d FETCH (UID %d FLAGS (%b))\r\n" % (number, changed, text)
-            if uid
-            else b"* %d FETCH (FLAGS (%b))\r\n" % (number, text)
-        )
-    return b"".join(parts)
+    return b"".join([_response(view, changed, uid=uid) for changed in result.rows.uids])
+
+
+def _response(view: View, changed: int, *, uid: bool) -> bytes:
+    number, text = view.place(changed) + 1, view.flag_text(changed)
+    if uid:
+        return b"* %d FETCH (UID %d FLAGS (%b))\r\n" % (number, changed, text)
+    return b"* %d FETCH (FLAGS (%b))\r\n" % (number, text)
 
 
 def _expect(view: View, change: FlagChange, before: dict[int, int], result: FlagResult) -> None:

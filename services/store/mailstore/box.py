@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from services.common.domain import (
@@ -81,7 +82,12 @@ class Box:
 
     def status(self) -> MailboxStatus:
         """The mailbox as it now is."""
-        return MailboxStatus(
+        return self.snapshot()()
+
+    def snapshot(self) -> Callable[[], MailboxStatus]:
+        """The same for who may want it later, or never, whatever becomes of this box."""
+        return partial(
+            MailboxStatus,
             self.mailbox_id, self.name, self.uidvalidity, self.uidnext, self.modseq, self.messages, self.unseen,
             self.deleted, self.size, self.recent_from, self.special_use, bool(self.subscribed), tuple(self.keywords),
         )  # fmt: skip

@@ -89,8 +89,8 @@ async def _edit(tx: Transaction, edit: FlagEdit, changes: list[Change]) -> FlagE
     new = _COMBINE[operation](old, mask)
     if new != old:
         await _write(tx, account_id, found, {uid: old}, [(uid, new)])
-        modseq, status = found.modseq, found.status()
-        changes.append(Change(account_id, mailbox_id, modseq, previous, lambda: status, [(uid, new)]))
+        modseq = found.modseq
+        changes.append(Change(account_id, mailbox_id, modseq, previous, found.snapshot(), [(uid, new)]))
     box.keep(tx, account_id, found)
     return FlagEdited(previous, found.modseq, found.unseen, found.deleted, new, modseq)
 

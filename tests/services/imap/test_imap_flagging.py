@@ -17,7 +17,6 @@ from services.common.domain import (
     FlagEdit,
     FlagEdited,
     FlagOperation,
-    FlagResult,
     Quota,
 )
 from services.common.errors import Reason, StoreError
@@ -101,12 +100,13 @@ async def test_sessions_that_change_a_message_each_share_a_call() -> None:
         shared = await _mailbox(running)
         store = _Counting(running.store)
         flags = FlagWrites(cast("Store", store))
-        changes = [FlagChange(FlagOperation.ADD, bit) for bit in (SEEN, FLAGGED, DELETED)]
-        work = [flags.modify(shared, [uid], changes[uid % 3]) for uid in range(1, 10)]
-        results = await asyncio.gather(*work, flags.modify(shared, [77], FLAG))
+        bits = [(SEEN, FLAGGED, DELETED)[uid % 3] for uid in range(1, 10)]
+        work = [flags.edit(shared, uid, FlagOperation.ADD, bit) for uid, bit in enumerate(bits, 1)]
+        results = await asyncio.gather(*work, flags.edit(shared, 77, FlagOperation.ADD, SEEN))
         assert store.calls == 1
-        assert [list(result.rows.uids) for result in results] == [*([uid] for uid in range(1, 10)), []]
-        assert list(shared.flags) == [(SEEN, FLAGGED, DELETED)[uid % 3] for uid in range(1, 10)]
+        assert [result.flags for result in results] == [*bits, 0]
+        assert [bool(result.modseq) for result in results] == [True] * 9 + [False]
+        assert list(shared.flags) == bits
         status = await running.store.get_mailbox(shared.account_id, "INBOX")
         assert (shared.status.modseq, shared.status.unseen, shared.status.deleted) == (
             status.modseq, status.unseen, status.deleted,
@@ -124,11 +124,20 @@ async def test_one_of_many_is_refused_alone() -> None:
         lost = running.service.mailboxes.get(shared.account_id, made.mailbox_id)
         assert lost is not None
         await running.store.delete_mailbox(shared.account_id, made.name)
-        work = [flags.modify(shared, [1], FLAG), flags.modify(lost, [1], FLAG), flags.modify(shared, [2], FLAG)]
+        work = [flags.edit(box, uid, FlagOperation.ADD, FLAGGED) for box, uid in ((shared, 1), (lost, 1), (shared, 2))]
         first, refused, last = await asyncio.gather(*work, return_exceptions=True)
         assert isinstance(refused, StoreError)
         assert refused.reason is Reason.MAILBOX_NOT_FOUND
-        assert isinstance(first, FlagResult)
-        assert isinstance(last, FlagResult)
+        assert isinstance(first, FlagEdited)
+        assert isinstance(last, FlagEdited)
         assert list(shared.flags) == [FLAGGED, FLAGGED, 0]
         await client.ok("LOGOUT")
+
+
+async def test_one_who_gives_up_does_not_take_the_others_of_the_call_along() -> None:
+    async with local_imap([MESSAGE % number for number in range(3)]) as running:
+        shared, flags = await _mailbox(running), running.service.flags
+        first, gone, last = [flags.edit(shared, uid, FlagOperation.ADD, FLAGGED) for uid in (1, 2, 3)]
+        gone.cancel()
+        assert [(await future).flags for future in (first, last)] == [FLAGGED, FLAGGED]
+        assert list(shared.flags) == [FLAGGED] * 3
