@@ -41,7 +41,6 @@ RULES: Final = (
         "nobody is let in without a name; there are no public folders to show",
         harmless=NO,
     ),
-    Rule("service.dnsresolveclient", "names are looked up where an access filter needs one", harmless=YES | NO),
     Rule("sasl.default.auto_transition", "stored passwords are not rewritten at a login", harmless=NO),
     Rule("sasl.default.ldap.domainmap", "what it does is not documented"),
     Rule("nsmsgpopminpoll", "Netscape's name; seconds between logins of one account", option="pop.logindelay"),
