@@ -137,6 +137,8 @@ class Authentication:
         return step
 
     async def _supply(self, wanted: Wanted, peer: Peer) -> str | None:
+        """Before the answer, not after: the next challenge may tell the client already whether it was right."""
+        await self._login.hold_up(self._service, getattr(wanted, "name", ""), peer)
         if isinstance(wanted, SecretWanted):
             entry = await self._login.account(self._split(wanted.name))
             return None if entry is None else _secret(entry, wanted.kind.value)

@@ -28,6 +28,7 @@ from services.common.directory import (
     LoginRefusal,
     LoginRefused,
 )
+from services.common.directory.ldap.memory import Memory
 from services.common.hostnames import HostNames
 from services.common.limits import without_slot
 from services.common.live import Live
@@ -38,6 +39,10 @@ from services.common.telemetry import NO_OBSERVER, Observer, current_log
 UNAVAILABLE: Final = "unavailable"
 FAILURES: Final = frozenset({LoginRefusal.CREDENTIALS, LoginRefusal.LOCKED})
 """Refusals that are held against the client's address."""
+_TOLD_TO_ADMINISTRATORS: Final = frozenset({LoginRefusal.INACTIVE, LoginRefusal.ELSEWHERE})
+"""Why they may not act as an account, that is; to everybody else it is one refusal."""
+FOUND: Final = 1000
+FOUND_SECONDS: Final = 10.0
 _KEY_BYTES: Final = 32
 
 
@@ -66,6 +71,8 @@ class Login:
         # A key of this process alone: what is remembered says nothing to who reads memory dumps of another.
         self._key = os.urandom(_KEY_BYTES)
         self._remembered: OrderedDict[bytes, tuple[float, Entry]] = OrderedDict()
+        self._found: Memory[tuple[int, str], Entry] = Memory(FOUND)
+        """Accounts whose secrets were asked for a moment ago, by the directory's generation and their names."""
         self._generation = directory.generation
         self._checking: dict[bytes, asyncio.Task[Entry]] = {}
 
@@ -86,6 +93,7 @@ class Login:
         A refusal comes after `directory.faildelay` seconds, in which no command slot is held. Raises LoginRefused
         (CREDENTIALS, INACTIVE, ACCESS), DirectoryUnavailable. Log line and metric are written here.
         """
+        await self.hold_up(service, name, peer)
         await self._directory.refresh()
         remembered = self._recall(self._digest(name, password)) if self._directory.current else None
         self._observer.cache("login", remembered is not None)
@@ -95,9 +103,30 @@ class Login:
 
         return await self._judged(service, name, peer, find, "ok" if remembered is None else "cached")
 
+    async def hold_up(self, service: str, name: str, peer: Peer) -> None:
+        """Let who failed before wait, before an answer tells it anything. Raises DirectoryUnavailable.
+
+        `password` does so by itself; a mechanism that asks the directory otherwise does it first.
+        """
+        try:
+            await self._badguys.hold_up(service, peer.address)
+        except HeldUp as held:
+            self._observer.login(service, held.result)
+            current_log(service, peer.address).warning("login refused", name=name, why=held.result)
+            raise DirectoryUnavailable(held.result) from None
+
     async def proved(self, service: str, name: str, peer: Peer) -> Entry:
-        """The account of who has shown to be `name` without a password; else as `password`."""
-        return await self._judged(service, name, peer, lambda: self._allowed(self._directory.account(name)))
+        """The account of who has shown to be `name` without a password; else as `password`.
+
+        What `account` found a moment ago is not asked for again.
+        """
+        await self._directory.refresh()
+        known = self._found.get((self._directory.generation, name))
+
+        async def find() -> Entry:
+            return self._allowed(known or await self._directory.account(name))
+
+        return await self._judged(service, name, peer, find)
 
     async def refuse(self, service: str, name: str, peer: Peer, why: str) -> NoReturn:
         """Who says to be `name` has not shown it. Raises LoginRefused (CREDENTIALS), as `password` does."""
@@ -111,9 +140,9 @@ class Login:
     async def acting(self, service: str, entry: Entry, name: str, peer: Peer) -> Entry:
         """The account `name`, as which `entry` wants to act: its own by another name, or any where it may.
 
-        Who acts as whom is logged. Raises LoginRefused (AUTHORIZATION; INACTIVE where it is an administrator and the
-        other account may not log in), DirectoryUnavailable. The other account's access rules do not count: they are
-        about its own logins.
+        Who acts as whom is logged. Raises LoginRefused (AUTHORIZATION; to an administrator INACTIVE and ELSEWHERE
+        where the other account may not log in), DirectoryUnavailable. The other account's access rules do not count:
+        they are about its own logins.
         """
         found = await self._judged(service, entry.account, peer, lambda: self._authorized(entry, name), "acting")
         if found.account != entry.account:
@@ -124,9 +153,11 @@ class Login:
     async def account(self, name: str) -> Entry | None:
         """The account of that name, None where there is none. Raises DirectoryUnavailable."""
         try:
-            return await self._directory.account(name)
+            entry = await self._directory.account(name)
         except LoginRefused:
             return None
+        self._found.put((self._directory.generation, name), entry, FOUND_SECONDS)
+        return entry
 
     async def by_address(self, address: str) -> Entry | None:
         """The account that gets mail for the address, None where there is none. Raises DirectoryUnavailable."""
@@ -149,10 +180,9 @@ class Login:
     ) -> Entry:
         """The account that `find` finds, if its access rules permit it; a refusal is logged, counted and delayed.
 
-        Who failed before waits first. A name and a password that are right clear that, whatever else forbids the login.
+        What was held against the client's address is over once it has shown who it is, whatever else forbids the login.
         """
         try:
-            await self._badguys.hold_up(service, peer.address)
             entry = await find()
             self._badguys.succeeded(peer.address)
             await self._check_access(service, entry, peer)
@@ -164,10 +194,6 @@ class Login:
             current_log(service, peer.address).warning("login refused", name=name, why=why)
             await self._delay()
             raise LoginRefused(refused.kind) from None
-        except HeldUp as held:
-            self._observer.login(service, held.result)
-            current_log(service, peer.address).warning("login refused", name=name, why=held.result)
-            raise DirectoryUnavailable(held.result) from None
         except DirectoryUnavailable as error:
             self._observer.login(service, UNAVAILABLE)
             current_log(service, peer.address).error("login not possible", name=name, why=str(error))
@@ -175,9 +201,8 @@ class Login:
         self._observer.login(service, success)
         return entry
 
-    async def _allowed(self, finding: Awaitable[Entry]) -> Entry:
+    def _allowed(self, entry: Entry) -> Entry:
         """The account, if its status allows a login."""
-        entry = await finding
         if entry.status in GONE:
             raise LoginRefused(LoginRefusal.CREDENTIALS, f"the account is {entry.status.value}")
         if entry.status not in LOGS_IN:
@@ -189,10 +214,10 @@ class Login:
     async def _authorized(self, entry: Entry, name: str) -> Entry:
         detail = f"may not act as {name}"
         try:
-            other = await self._allowed(self._directory.account(name))
+            other = self._allowed(await self._directory.account(name))
         except LoginRefused as refused:
-            inactive = refused.kind is LoginRefusal.INACTIVE and entry.administrator
-            kind = LoginRefusal.INACTIVE if inactive else LoginRefusal.AUTHORIZATION
+            told = entry.administrator and refused.kind in _TOLD_TO_ADMINISTRATORS
+            kind = refused.kind if told else LoginRefusal.AUTHORIZATION
             raise LoginRefused(kind, f"{detail}: {refused.detail}") from None
         if other.account != entry.account and not entry.administrator:
             raise LoginRefused(LoginRefusal.AUTHORIZATION, detail)
@@ -245,7 +270,7 @@ class Login:
 
     async def _check(self, digest: bytes, name: str, password: str) -> Entry:
         generation = self._directory.generation
-        entry = await self._allowed(self._directory.authenticate(name, password))
+        entry = self._allowed(await self._directory.authenticate(name, password))
         if generation == self._directory.generation:
             self._remember(digest, entry)
         return entry

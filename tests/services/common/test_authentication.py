@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+
 import pytest
 
+from services.common.accessoptions import AccessOptions
 from services.common.authentication import Authentication
-from services.common.directory import LoginRefusal, LoginRefused
+from services.common.badguys import BadGuys
+from services.common.directory import DirectoryUnavailable, Entry, LoginRefusal, LoginRefused
 from services.common.live import Live
 from services.common.login import Login
 from services.common.options import Configuration, DirectoryOptions, ImapOptions, PopOptions, SaslOptions
 from services.common.peer import Peer
+from services.common.sasl.scram import make_secret
+from services.common.sasl.steps import Challenge
 from tests.support.people import PASSWORD, People
+from tests.support.scramclient import ScramClient
 
 ANNA = "anna@example.com"
 FAR = Peer("192.0.2.1")
@@ -79,3 +86,61 @@ async def test_a_name_is_split_where_the_separator_says() -> None:
         assert authentication.cached(credentials, STRONG) is not None
     with pytest.raises(LoginRefused):
         await made().finish(authentication.prepared("anna+example.com", PASSWORD), STRONG)
+
+
+class Asked(People):
+    """People that count who is asked for without a password."""
+
+    async def account(self, name: str) -> Entry:
+        """See `Directory.account`."""
+        names.append(name)
+        return await super().account(name)
+
+
+names: list[str] = []
+
+
+async def scram(authentication: Authentication, password: str, peer: Peer) -> Entry:
+    """A login by SCRAM-SHA-256."""
+    mechanism = authentication.mechanism("SCRAM-SHA-256", peer)
+    assert mechanism is not None
+    client = ScramClient(ANNA, password)
+    exchange = authentication.exchange(mechanism, peer, {})
+    step = await authentication.settle(exchange, exchange.begin(b64encode(client.first())), peer)
+    assert isinstance(step, Challenge)
+    step = await authentication.settle(exchange, exchange.respond(b64encode(client.final(step.data))), peer)
+    if isinstance(step, Challenge):
+        step = await authentication.settle(exchange, exchange.respond(b""), peer)
+    assert not isinstance(step, Challenge)
+    return (await authentication.finish(step, peer)).entry
+
+
+def scramming() -> tuple[Authentication, Asked, BadGuys]:
+    names.clear()
+    secret = f"SCRAM-SHA-256${make_secret(PASSWORD, 4096)}"
+    people = Asked({ANNA: PASSWORD}, secrets={ANNA: (secret,)})
+    live = Live(Configuration(data="", directory=DirectoryOptions(faildelay=0), sasl=SaslOptions(scram=True)))
+    badguys = BadGuys(Live(AccessOptions(banfailures=2)))
+    login = Login(people, live.part(lambda value: value.directory), badguys=badguys)
+    return Authentication("imap", login, live), people, badguys
+
+
+async def test_scram_asks_the_directory_once_and_again_after_a_change() -> None:
+    authentication, people, _ = scramming()
+    assert (await scram(authentication, PASSWORD, STRONG)).account == ANNA
+    assert names == [ANNA]
+    people.generation += 1
+    assert (await scram(authentication, PASSWORD, STRONG)).account == ANNA
+    assert names == [ANNA, ANNA]
+
+
+async def test_who_is_shut_out_learns_nothing_by_scram() -> None:
+    authentication, _, badguys = scramming()
+    for _ in range(2):
+        with pytest.raises(LoginRefused):
+            await scram(authentication, "wrong", STRONG)
+    assert badguys.banned(STRONG.address)
+    names.clear()
+    with pytest.raises(DirectoryUnavailable):
+        await scram(authentication, PASSWORD, STRONG)
+    assert names == []
