@@ -24,6 +24,7 @@ from services.common.problems import ConfigurationError
 commands = typer.Typer(no_args_is_help=True, help="Come from another server: its configuration, its mail.")
 
 QUIET = frozenset({Fate.DEFAULT, Fate.HARMLESS})
+LDAP = "ldap"
 COLUMNS = ("line", "option", "value", "outcome", "here", "why")
 
 
@@ -50,6 +51,8 @@ def configutil(
     except OSError as error:
         fail(f"{target.path}: cannot be changed: {error.strerror}")
     (_show_json if as_json else _show)(findings, edit, write, everything)
+    if "ldap.servers" in wanted and target.check().directory.kind != LDAP:
+        note(f"accounts are still those of the users file: configutil -o directory.kind -v {LDAP}")
     if refused:
         lines = ", ".join(map(str, refused))
         fail(

@@ -50,6 +50,8 @@ RULES: Final = (
     Rule("local.service.proxy.*", _PROXY),
     Rule("logfile.*.loglevel", "services that Mailkeep does not have"),
     Rule("logfile.*", _LOGS),
+    Rule("local.ugldapport", "the port is part of the server: ldap://HOST:PORT", harmless=frozenset({"", "0", "389"})),
+    Rule("local.ugldapusessl", "the server's URL says so: ldaps://HOST; ldap:// is under StartTLS", harmless=NO),
     Rule("service.http.banner", "HTTP has no greeting"),
     Rule("service.http.maxmessagesize", _SUBMISSION),
     Rule("service.http.spooldir", _SUBMISSION),
@@ -74,6 +76,23 @@ RULES: Final = (
     Rule("nsserversecurity", "TLS is there where tls.certfile names a certificate", harmless=frozenset({"on"})),
 )
 """The first that matches counts."""
+
+
+def _servers(value: str) -> str:
+    """`a b:390` as `ldap://a, ldap://b:390`."""
+    servers = value.replace(",", " ").split()
+    return ", ".join(each if "://" in each else f"ldap://{each}" for each in servers)
+
+
+def _separators(value: str) -> str:
+    return value if "@" in value else f"@{value}"
+
+
+CONVERSIONS: Final[dict[str, tuple[Callable[[str], str], str]]] = {
+    "local.ugldaphost": (_servers, "servers are URLs; ldap:// is spoken to by StartTLS (ldap.starttls)"),
+    "service.loginseparator": (_separators, "@ is always one of them"),
+}
+"""Options that are here under their name and have another form: what their values become, and why."""
 
 OPTIONS: Final = (
     *(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from services.cli.migrating.former import DEFAULTS, NO, OPTIONS, YES, Rule, find_rule
+from services.cli.migrating.former import CONVERSIONS, DEFAULTS, NO, OPTIONS, YES, Rule, find_rule
 from services.common.reference import default_text
 from services.common.values import BY_LEGACY, Row
 
@@ -38,8 +38,9 @@ def _own() -> set[str]:
 
 def _carried(row: Row) -> str:
     was = f"; was {DEFAULTS[row.legacy]}" if row.legacy in DEFAULTS else ""
+    form = f"; {CONVERSIONS[row.legacy][1]}" if row.legacy in CONVERSIONS else ""
     when = "" if row.option.live else "; restart"
-    return f"{default_text(row)}{was}; {row.allowed}{when}".replace("|", "\\|")
+    return f"{default_text(row)}{was}; {row.allowed}{form}{when}".replace("|", "\\|")
 
 
 def _ruled(rule: Rule) -> str:

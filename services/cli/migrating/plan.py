@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
 from services.cli.dump import Line
-from services.cli.migrating.former import Rule, find_rule
+from services.cli.migrating.former import CONVERSIONS, Rule, find_rule
 from services.common.access.patterns import FilterError
 from services.common.values import TABLE, Row, convert, find_row, no_option
 
@@ -71,11 +71,19 @@ def _judge(line: Line, given: Mapping[str, Any]) -> Finding:
         return _dropped(line, "options have no language variants")
     row = find_row(name)
     if row is not None:
-        return _carried(line, row, line.value, given)
+        return _known(line, row, given)
     rule = find_rule(name)
     if rule is None:
         return _dropped(line, no_option(name) if "did you mean" in no_option(name) else _UNKNOWN)
     return _ruled(line, rule, given)
+
+
+def _known(line: Line, row: Row, given: Mapping[str, Any]) -> Finding:
+    """An option that is here under its name, perhaps in another form."""
+    convert_value, why = CONVERSIONS.get(row.legacy, (str, ""))
+    value = convert_value(line.value)
+    finding = _carried(line, row, value, given)
+    return replace(finding, fate=Fate.CHANGED, why=why) if value != line.value and finding.written else finding
 
 
 def _ruled(line: Line, rule: Rule, given: Mapping[str, Any]) -> Finding:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.cli.dump import parse_lines
-from services.cli.migrating.former import DEFAULTS, OPTIONS, RULES, find_rule
+from services.cli.migrating.former import CONVERSIONS, DEFAULTS, OPTIONS, RULES, find_rule
 from services.cli.migrating.page import BEGIN, END, with_table
 from services.cli.migrating.plan import Fate, changes, plan
 from services.common.values import BY_LEGACY, TABLE, convert
@@ -28,6 +28,7 @@ def test_every_documented_option_is_here_or_has_its_reason(name: str) -> None:
 def test_no_rule_speaks_of_an_option_that_there_is() -> None:
     assert [rule.pattern for rule in RULES if rule.pattern in BY_LEGACY] == []
     assert [name for name in DEFAULTS if name not in BY_LEGACY] == []
+    assert [name for name in CONVERSIONS if name not in BY_LEGACY] == []
     assert [rule.option for rule in RULES if rule.option and rule.option not in TABLE] == []
 
 
@@ -58,6 +59,22 @@ LINES = (
     ("service.pop.idletimeout = 20 [NOT REFRESHABLE]", Fate.CARRIED, "pop.idletimeout", "20"),
     ("service.imap.enable = 0", Fate.CARRIED, "imap.enable", "0"),
     ("service.loginseparator = @+", Fate.CARRIED, "directory.loginseparator", "@+"),
+    ("service.loginseparator = +", Fate.CHANGED, "directory.loginseparator", "@+"),
+    (
+        "local.ugldaphost = a.example.com b.example.com:390",
+        Fate.CHANGED,
+        "ldap.servers",
+        "ldap://a.example.com, ldap://b.example.com:390",
+    ),
+    ("local.ugldaphost = ldaps://a.example.com", Fate.CARRIED, "ldap.servers", "ldaps://a.example.com"),
+    ("local.ugldaphost = a b ://", Fate.REFUSED, "ldap.servers", None),
+    ("local.ugldapport = 389", Fate.HARMLESS, "", None),
+    ("local.ugldapport = 1389", Fate.DROPPED, "", None),
+    ("service.dcroot = o=internet", Fate.CARRIED, "ldap.dcroot", "o=internet"),
+    ("sasl.default.ldap.searchfordomain = 0", Fate.CARRIED, "ldap.searchfordomain", "0"),
+    ("service.http.port = 8080", Fate.CARRIED, "http.port", "8080"),
+    ("service.http.idletimeout = 1", Fate.CHANGED, "http.idletimeout", None),
+    ("service.http.spooldir = /tmp", Fate.DROPPED, "", None),
     ("nsmsgPOPMinPoll = 60", Fate.CHANGED, "pop.logindelay", "60"),
     ("logfile.pop.loglevel = Critical", Fate.CARRIED, "pop.loglevel", "Critical"),
     ("logfile.admin.loglevel = Notice", Fate.DROPPED, "", None),
@@ -143,6 +160,17 @@ def test_a_dump_is_looked_at_and_then_written(idle: RunningServices) -> None:
     assert file.read_text().startswith("# ours\n")
     assert idle.json("configutil", "-o", "service.imap.maxsessions")[0]["value"] == 5000
     assert idle.json("configutil", "-o", "service.pop.domainallowed")[0]["value"] == ["pop: 10.1.", "pop: .siroe.com"]
+
+
+@pytest.mark.running
+def test_a_directory_that_comes_along_is_not_used_unasked(idle: RunningServices) -> None:
+    dump = "local.ugldaphost = ldap.example.com\nlocal.ugldapbasedn = o=isp\nlocal.ugldapbindcred = hunter2\n"
+    for words in ((), ("--write",)):
+        done = idle.command("migrate", "configutil", "-", *words, given=dump)
+        assert "configutil -o directory.kind -v ldap" in done.stderr
+        assert "hunter2" not in done.stdout + done.stderr
+    idle.command("configutil", "-o", "directory.kind", "-v", "ldap")
+    assert idle.command("migrate", "configutil", "-", given=dump).stderr == ""
 
 
 @pytest.mark.running
