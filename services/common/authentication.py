@@ -34,6 +34,8 @@ from services.common.saslprep import saslprep
 from services.common.tokens import Tokens
 
 NONCE_BYTES: Final = 18
+TLS_OF_UNIQUE: Final = "TLSv1.2"
+"""Where tls-unique is what clients bind to (RFC 5929 section 3, RFC 9266 section 3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,9 @@ class Authentication:
         if peer.certificate is not None:
             means |= Means.CERTIFICATE
         if peer.tls and not peer.proxied_tls:
-            means |= Means.BINDING
+            # Under TLS 1.3 clients bind to tls-exporter (RFC 9266), which the ssl module does not have: one that is
+            # offered -PLUS there takes it, and fails.
+            means |= Means.BINDING | (Means.BINDING_OF_DEFAULT if peer.version == TLS_OF_UNIQUE else Means.NONE)
         return means
 
     def _switches(self) -> Means:

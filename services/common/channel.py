@@ -118,6 +118,7 @@ class Channel(Protocol):
             server_address,
             tls=True,
             cipherbits=cipher[2],
+            version=connection.version() or "",
             local=self.local,
             certificate=connection.getpeercert(True) if self.client_certificate else None,
         )
@@ -126,7 +127,7 @@ class Channel(Protocol):
     def bindings(self) -> dict[str, bytes]:
         """What a login can be bound to, by the binding's name (RFC 5929). Made when asked for."""
         connection = self._transport.get_extra_info("ssl_object")
-        proxied = self.forwarded is not None and self.forwarded.tls
+        proxied = self.forwarded is not None and (self.forwarded.tls or self.forwarded.relayed)
         return {} if connection is None or proxied else channel_bindings(connection)
 
     @property

@@ -23,6 +23,8 @@ class Peer:
     tls: bool = False
     cipherbits: int = 0
     """Strength of the negotiated cipher; 0 in clear, and where a proxy does not tell."""
+    version: str = ""
+    """`TLSv1.2` or `TLSv1.3` where TLS ends here, else ""."""
     local: bool = False
     """Whether the client is on this machine: a loopback address or a Unix socket."""
     proxied_tls: bool = False

@@ -28,6 +28,8 @@ class Means(IntFlag):
     """The client has shown a certificate."""
     BINDING = 8
     """TLS ends here, so that a mechanism can be bound to it."""
+    BINDING_OF_DEFAULT = 128
+    """What clients bind to unless they know better is known here, too."""
     TOKENS = 16
     """There are keys to check bearer tokens with."""
     SCRAM = 32
@@ -51,7 +53,7 @@ class Mechanism:
 MECHANISMS: Final[dict[str, Mechanism]] = {
     row.name: row
     for row in (
-        Mechanism("SCRAM-SHA-256-PLUS", scram(plus=True), Means.BINDING, Means.SCRAM),
+        Mechanism("SCRAM-SHA-256-PLUS", scram(plus=True), Means.BINDING, Means.SCRAM | Means.BINDING_OF_DEFAULT),
         Mechanism("SCRAM-SHA-256", scram(plus=False), switches=Means.SCRAM),
         Mechanism("EXTERNAL", external, Means.CERTIFICATE),
         Mechanism("OAUTHBEARER", oauthbearer, Means.TOKENS | Means.PRIVATE),

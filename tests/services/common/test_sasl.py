@@ -174,7 +174,10 @@ def test_what_is_switched_off_is_offered_where_the_list_names_it() -> None:
     every = ~Means.NONE
     assert offered(Means.NONE) == ()
     assert offered(Means.SCRAM) == ("SCRAM-SHA-256",)
-    assert offered(Means.SCRAM | Means.BINDING) == ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256")
+    bound = Means.SCRAM | Means.BINDING
+    assert offered(bound) == ("SCRAM-SHA-256",)
+    assert offered(bound | Means.BINDING_OF_DEFAULT) == ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256")
+    assert offered(bound, ("SCRAM-SHA-256-PLUS",)) == ("SCRAM-SHA-256-PLUS",)
     assert offered(Means.NONE, ("CRAM-MD5", "SCRAM-SHA-256-PLUS", "APOP")) == ("CRAM-MD5",)
     assert offered(Means.TOKENS) == ()
     assert offered(Means.TOKENS | Means.PRIVATE) == ("OAUTHBEARER", "XOAUTH2")

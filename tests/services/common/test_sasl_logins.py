@@ -28,6 +28,7 @@ from tests.support.tokenissuer import AUDIENCE, ISSUER, Issuer
 BOTH_LOOPS = True
 ADMIN = "admin@example.com"
 ON = SaslOptions(scram=True, has_plain_passwords=True)
+LISTED = SaslOptions(mech_list=("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256"))
 SECRETS = (f"SCRAM-SHA-256${make_secret(PASSWORD, 4096)}", f"{{CLEARTEXT}}{PASSWORD}")
 
 
@@ -172,8 +173,9 @@ async def test_scram_bound_to_its_channel(
 ) -> None:
     context = certificate.client_context()
     context.maximum_version = version
+    options = ON if version is ssl.TLSVersion.TLSv1_2 else LISTED
     async with (
-        service(protocol, certificate=certificate) as running,
+        service(protocol, options, certificate) as running,
         dialogue(protocol, running, tls=True, ssl=context, server_hostname="localhost") as client,
     ):
         name, data = binding(certificate, client.writer.get_extra_info("ssl_object"))
@@ -183,12 +185,16 @@ async def test_scram_bound_to_its_channel(
 
 
 @pytest.mark.rfc("9266", "3")
-async def test_tls_unique_is_not_bound_to_under_tls_1_3(protocol: str, certificate: Certificate) -> None:
-    async with (
-        service(protocol, certificate=certificate) as running,
-        dialogue(protocol, running, tls=True, ssl=certificate.client_context(), server_hostname="localhost") as client,
-    ):
-        assert client.refused(await scram(client, ScramClient(USER, PASSWORD, binding=("tls-unique", b""))))
+async def test_channels_are_bound_under_tls_1_3_only_where_the_list_says_so(
+    protocol: str, certificate: Certificate
+) -> None:
+    tls = {"tls": True, "ssl": certificate.client_context(), "server_hostname": "localhost"}
+    bound = ScramClient(USER, PASSWORD, binding=("tls-unique", b""))
+    async with service(protocol, LISTED, certificate) as running, dialogue(protocol, running, **tls) as client:
+        assert client.refused(await scram(client, bound))
+    async with service(protocol, ON, certificate) as running, dialogue(protocol, running, **tls) as client:
+        assert (await client.begin(bound.mechanism)).startswith((b"a NO [CANNOT]", b"-ERR This mechanism"))
+        assert client.logged_in(await scram(client, ScramClient(USER, PASSWORD, flag="y")))
 
 
 @pytest.mark.rfc("2195", "2")
