@@ -40,3 +40,4 @@ async def opened(
         yield found
     finally:
         found.close()
+        await found.pool.wait_closed()

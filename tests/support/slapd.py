@@ -134,6 +134,12 @@ class Slapd:
         """TLS from the first byte."""
         return f"ldaps://localhost:{self.tls_port}"
 
+    @property
+    def pid(self) -> int:
+        """Of the running server."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Returns when it answers."""
         urls = f"{self.url} {self.tls_url}"

@@ -22,7 +22,7 @@ from services.common.directory.ldap.answers import NoAnswer, refusal
 from services.common.directory.ldap.domains import Domain
 from services.common.directory.ldap.entries import Surroundings, entry_of
 from services.common.directory.ldap.finding import Finder, NotUnique
-from services.common.directory.ldap.links import Found
+from services.common.directory.ldap.lanes import Found
 from services.common.directory.ldap.memory import Memory, Once
 from services.common.directory.ldap.pool import Pool
 from services.common.live import Live

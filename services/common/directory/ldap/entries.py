@@ -45,10 +45,11 @@ class Profile:
         """The attributes that hold addresses under which mail comes."""
         return (*self.mail.split(), *self.aliases.split())
 
-    def attributes(self, *, with_secrets: bool) -> list[str]:
+    def attributes(self, *, with_secrets: bool) -> tuple[str, ...]:
         """What is asked for."""
         wanted = [getattr(self, each.name) for each in fields(self) if with_secrets or each.name != "secrets"]
-        return sorted({name for text in wanted for name in text.split()} | {"inetUserStatus", "mailUserStatus"})
+        names = {name for text in wanted for name in text.split()} | {"inetUserStatus", "mailUserStatus"}
+        return tuple(sorted(names))
 
 
 MESSAGING: Final = Profile()

@@ -29,7 +29,7 @@ from services.common.directory.ldap.entries import (
     with_roles,
 )
 from services.common.directory.ldap.filters import Typed, expand
-from services.common.directory.ldap.links import BASE, CERTIFICATE, SUBTREE, Found, Question
+from services.common.directory.ldap.lanes import BASE, CERTIFICATE, SUBTREE, Found, Question
 from services.common.directory.ldap.memory import Memory, Once
 from services.common.directory.ldap.pool import Pool
 from services.common.live import Live
@@ -60,6 +60,7 @@ class Finder:
         options = self._options
         base = ACTIVE_DIRECTORY if options.value.schema == "activedirectory" else MESSAGING
         self.profile: Profile = with_roles(base, options.value.attributes)
+        self._asked = {wanted: self.profile.attributes(with_secrets=wanted) for wanted in (False, True)}
         self._domains: Memory[str, tuple[Domain | None]] = Memory(DOMAINS)
         self._asking: Once[str, Domain | None] = Once()
         self._group: tuple[float, frozenset[str]] = (0.0, frozenset())
@@ -105,7 +106,7 @@ class Finder:
 
     async def by_certificate(self, query: CertificateQuery) -> Found | None:
         """Whom a certificate means. An entry that has to hold it and does not is none."""
-        wanted = [*self._attributes, CERTIFICATE]
+        wanted = (*self._attributes, CERTIFICATE)
         for each in searches(query, self.profile, self._options.value.basedn):
             scope = BASE if each.exact else SUBTREE
             found = await self._pool.search(Question(each.base, each.filter, wanted, scope))
@@ -167,11 +168,11 @@ class Finder:
         return names
 
     @property
-    def _attributes(self) -> list[str]:
+    def _attributes(self) -> tuple[str, ...]:
         """What is asked of people: secrets only where a mechanism that needs them may be switched on."""
         sasl = self._sasl.value
         listed = any(name.startswith(("SCRAM-", "CRAM-")) for name in sasl.mech_list)
-        return self.profile.attributes(with_secrets=sasl.scram or sasl.has_plain_passwords or listed)
+        return self._asked[sasl.scram or sasl.has_plain_passwords or listed]
 
     async def _one(self, base: str, search_filter: str) -> Found | None:
         found = await self._pool.search(Question(base, search_filter, self._attributes))

@@ -1,22 +1,23 @@
-"""Questions to the directory, asked in threads: as many at once as there are connections, the rest wait in order.
+"""Questions to the directory: as many at once as there may be connections, the rest wait in order.
 
-ldap3 waits for its sockets; the event loop does not. A question goes to the first server that answers; one whose
-connection is found dead is asked again, since a server that was restarted closes them all.
+A question goes to the first server that answers; one whose connection is found dead is asked again, since a server that
+was restarted closes them all. Only making a connection blocks, and does so in a thread.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
-from functools import partial
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from time import monotonic, perf_counter
 from typing import Final, TypeAlias, TypeVar
 
 from services.common.directory import DirectoryUnavailable
 from services.common.directory.ldap.answers import SUCCESS, NoAnswer, PasswordAnswer
-from services.common.directory.ldap.links import BASE, Found, Link, LinkLost, Question
+from services.common.directory.ldap.lanes import BASE, Found, Lane, LinkLost, Question
+from services.common.directory.ldap.links import connected, search_all
 from services.common.directory.ldap.places import parse_place
 from services.common.directory.ldap.servers import Server, candidates
 from services.common.live import Live
@@ -30,9 +31,8 @@ WAIT_SECONDS: Final = 30.0
 IDLE_SECONDS: Final = 60.0
 """A connection that nobody used for so long is not trusted any more: a firewall may have forgotten it."""
 T = TypeVar("T")
-_IdleOf: TypeAlias = "Callable[[Server[Link]], deque[Link]]"
-
-
+_Action: TypeAlias = Callable[[Lane], Awaitable[T]]
+_Idle: TypeAlias = deque[Lane]
 _ROOT: Final = Question("", "(objectClass=*)", ("1.1",), scope=BASE)
 
 
@@ -42,7 +42,7 @@ class Pool:
     def __init__(self, options: Live[LdapOptions], observer: Observer = NO_OBSERVER) -> None:
         self._options = options
         self._observer = observer
-        self._servers = [Server[Link](parse_place(text)) for text in options.value.servers]
+        self._servers = [Server[Lane](parse_place(text)) for text in options.value.servers]
         most = options.value.connections
         self._threads = WorkThreads("directory", lambda: most)
         self._room = asyncio.Semaphore(most)
@@ -59,53 +59,84 @@ class Pool:
 
     async def search(self, question: Question) -> list[Found]:
         """Entries, at most `question.limit`."""
-        return await self._run("search", lambda: self._read(lambda link: link.search(question)))
+        async with self._turn("search"):
+            return await self._read(lambda lane: lane.search(question))
 
     async def search_all(self, question: Question) -> list[Found]:
-        """Every entry, however many: for commands, not for sessions."""
-        return await self._run("search", lambda: self._read(lambda link: list(link.search_all(question))))
+        """Every entry, however many, on a connection of its own: for commands, not for sessions."""
+        async with self._turn("search"):
+            return await self._each(lambda server: self._in_thread(search_all, server, question))
 
     async def bind(self, dn: str, password: str) -> PasswordAnswer:
         """The answer to a bind with a person's password."""
-        return await self._run("bind", lambda: self._check(lambda link: link.bind(dn, password)))
+        async with self._turn("bind"):
+            return await self._each(
+                lambda server: self._with_lane(
+                    server.checkers, lambda: self._open(server), lambda lane: lane.bind(dn, password)
+                )
+            )
 
     async def compare(self, dn: str, attribute: str, value: str) -> PasswordAnswer:
         """The answer to a comparison, made as the service account."""
-        return await self._run("compare", lambda: self._read(lambda link: link.compare(dn, attribute, value)))
+        async with self._turn("compare"):
+            return await self._read(lambda lane: lane.compare(dn, attribute, value))
 
     async def reach(self) -> None:
         """Look whether the servers that failed answer again; before the first answer, all of them.
 
         A question goes to a server that failed only where no other one answers, so somebody has to look.
         """
-        await self._run("reach", self._reach)
+        async with self._turn("reach"):
+            for server in self._servers:
+                if server.up and (server.failing or not self.reached):
+                    await self._look(server)
+            if not self.servers_up:
+                raise NoAnswer("no directory server answers")
 
     def close(self) -> None:
-        """Close what is idle, and wait for nothing; threads that still ask close what they used."""
+        """Close what is idle, and wait for nothing; what is still in use is closed when it comes back."""
         self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
         for server in self._servers:
-            for links in (server.readers, server.checkers):
-                _close_all(links)
+            for lanes in (server.readers, server.checkers):
+                while lanes:
+                    lanes.pop().close()
 
-    # ---- the event loop's side --------------------------------------------------------------------------------------
-    async def _run(self, name: str, work: Callable[[], T]) -> T:
-        if self.waiting >= MAX_WAITING:
-            raise DirectoryUnavailable("too many questions to the directory wait")
-        begin = perf_counter()
-        result = "error"
+    async def wait_closed(self) -> None:
+        """Until the threads are done, after `close`: nothing is left open then."""
+        await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.sleep(0)
+
+    # ---- a turn
+    @asynccontextmanager
+    async def _turn(self, name: str) -> AsyncIterator[None]:
+        """Room for a question, which is measured with its wait. Raises DirectoryUnavailable."""
+        begin, result = perf_counter(), "error"
         try:
             await self._enter()
-            value = await self._in_thread(work)
-            result = "ok"
+            try:
+                yield
+                result = "ok"
+                self.reached = True
+            finally:
+                self.busy -= 1
+                self._room.release()
         except NoAnswer as error:
             raise DirectoryUnavailable(str(error)) from None
         finally:
-            self._observer.directory_call(name, result, perf_counter() - begin)
-        self.reached = True
-        return value
+            self._observer.ldap_call(name, result, perf_counter() - begin)
 
     async def _enter(self) -> None:
+        """Raises NoAnswer."""
+        if self._room.locked():
+            await self._wait()
+        else:
+            await self._room.acquire()
+        self.busy += 1
+
+    async def _wait(self) -> None:
+        if self.waiting >= MAX_WAITING:
+            raise NoAnswer("too many questions to the directory wait")
         self.waiting += 1
         try:
             async with asyncio.timeout(WAIT_SECONDS):
@@ -115,29 +146,13 @@ class Pool:
         finally:
             self.waiting -= 1
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        """Who is cancelled goes at once; the thread holds its room until it is done."""
-        self.busy += 1
-        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        future.add_done_callback(lambda _: self._leave())
-        return await asyncio.shield(future)
-
-    def _leave(self) -> None:
-        self.busy -= 1
-        self._room.release()
-
-    # ---- the threads' side ------------------------------------------------------------------------------------------
-    def _read(self, action: Callable[[Link], T]) -> T:
-        return self._ask(lambda server: server.readers, self._open_reader, action)
-
-    def _check(self, action: Callable[[Link], T]) -> T:
-        return self._ask(lambda server: server.checkers, self._open, action)
-
-    def _ask(self, idle: _IdleOf, make: Callable[[Server[Link]], Link], action: Callable[[Link], T]) -> T:
+    # ---- servers and connections
+    async def _each(self, ask: Callable[[Server[Lane]], Awaitable[T]]) -> T:
+        """Ask the servers in order until one answers. Raises NoAnswer."""
         problems = []
         for server in candidates(self._servers):
             try:
-                value = self._with_link(idle(server), partial(make, server), action)
+                value = await ask(server)
             except LinkLost as error:
                 server.failed(str(error))
                 problems.append(f"{server.place}: {error}")
@@ -146,72 +161,75 @@ class Pool:
                 return value
         raise NoAnswer("; ".join(problems) or "no directory server answers")
 
-    def _reach(self) -> None:
-        """Raises NoAnswer where no server answers."""
-        for server in self._servers:
-            if server.up and (server.failing or not self.reached):
-                try:
-                    self._with_link(server.readers, partial(self._open_reader, server), lambda link: link.search(_ROOT))
-                except LinkLost as error:
-                    server.failed(str(error))
-                else:
-                    server.worked()
-        if not self.servers_up:
-            raise NoAnswer("no directory server answers")
+    async def _read(self, action: _Action[T]) -> T:
+        return await self._each(
+            lambda server: self._with_lane(server.readers, lambda: self._open_reader(server), action)
+        )
 
-    def _open(self, server: Server[Link]) -> Link:
-        return Link(server.place, self._options.value)
+    async def _look(self, server: Server[Lane]) -> None:
+        make = self._open_reader
+        try:
+            await self._with_lane(server.readers, lambda: make(server), lambda lane: lane.search(_ROOT))
+        except LinkLost as error:
+            server.failed(str(error))
+        else:
+            server.worked()
 
-    def _open_reader(self, server: Server[Link]) -> Link:
-        options = self._options.value
-        link = self._open(server)
-        if options.binddn:
-            answer = link.bind(options.binddn, options.bindpassword)
-            if answer.code != SUCCESS:
-                link.close()
-                raise LinkLost(f"the service account {options.binddn} is refused: result {answer.code}")
-        return link
-
-    def _with_link(self, idle: deque[Link], make: Callable[[], Link], action: Callable[[Link], T]) -> T:
+    async def _with_lane(self, idle: _Idle, make: Callable[[], Awaitable[Lane]], action: _Action[T]) -> T:
         """Do it on an idle connection, and where the server has closed that, on a new one."""
-        link = _take(idle)
-        if link is not None:
+        lane = _take(idle)
+        if lane is not None:
             try:
-                return self._used(link, idle, action)
+                return await self._used(lane, idle, action)
             except LinkLost as error:
                 if error.slow:
                     raise
-        return self._used(make(), idle, action)
+        return await self._used(await make(), idle, action)
 
-    def _used(self, link: Link, idle: deque[Link], action: Callable[[Link], T]) -> T:
+    async def _used(self, lane: Lane, idle: _Idle, action: _Action[T]) -> T:
         try:
-            value = action(link)
-        except LinkLost:
-            link.close()
+            return await action(lane)
+        finally:
+            if self._closed:
+                lane.close()
+            elif lane.usable:
+                idle.append(lane)
+
+    async def _open(self, server: Server[Lane]) -> Lane:
+        making = self._in_thread(connected, server)
+        try:
+            connection = await asyncio.shield(making)
+        except asyncio.CancelledError:
+            making.add_done_callback(_discard)
             raise
-        except NoAnswer:
-            idle.append(link)
-            raise
-        link.used = monotonic()
-        idle.append(link)
-        if self._closed:
-            _close_all(idle)
-        return value
+        return Lane(connection, self._options.value.searchtimeout)
+
+    async def _open_reader(self, server: Server[Lane]) -> Lane:
+        options = self._options.value
+        lane = await self._open(server)
+        if options.binddn:
+            answer = await lane.bind(options.binddn, options.bindpassword)
+            if answer.code != SUCCESS:
+                lane.close()
+                raise LinkLost(f"the service account {options.binddn} is refused: result {answer.code}")
+        return lane
+
+    def _in_thread(self, blocking: Callable[..., T], server: Server[Lane], *more: object) -> asyncio.Future[T]:
+        loop = asyncio.get_running_loop()
+        return loop.run_in_executor(self._threads, blocking, server.place, self._options.value, *more)
 
 
-def _take(idle: deque[Link]) -> Link | None:
+def _discard(making: asyncio.Future[socket.socket]) -> None:
+    """Close a connection that nobody waits for any more."""
+    if not making.cancelled() and making.exception() is None:
+        making.result().close()
+
+
+def _take(idle: _Idle) -> Lane | None:
     """The connection used last. One that was idle for long may be dead without anybody having said so."""
-    with suppress(IndexError):
-        while True:
-            link = idle.pop()
-            if monotonic() - link.used < IDLE_SECONDS:
-                return link
-            link.close()
+    while idle:
+        lane = idle.pop()
+        if lane.usable and monotonic() - lane.used < IDLE_SECONDS:
+            return lane
+        lane.close()
     return None
-
-
-def _close_all(idle: deque[Link]) -> None:
-    # Several threads may do so at once.
-    with suppress(IndexError):
-        while True:
-            idle.pop().close()

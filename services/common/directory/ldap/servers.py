@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
-from threading import Lock
 from time import monotonic
 from typing import Final, Generic, TypeVar
 
@@ -19,7 +18,7 @@ Connection = TypeVar("Connection")
 
 
 class Server(Generic[Connection]):
-    """One server, and the connections to it that nobody uses now. Methods may be called by any thread."""
+    """One server, and the connections to it that nobody uses now."""
 
     def __init__(self, place: Place, clock: Callable[[], float] = monotonic) -> None:
         self.place = place
@@ -28,7 +27,6 @@ class Server(Generic[Connection]):
         self.checkers: deque[Connection] = deque()
         """Connections on which passwords are tried."""
         self._clock = clock
-        self._lock = Lock()
         self._failures = 0
         self._until = 0.0
 
@@ -44,24 +42,21 @@ class Server(Generic[Connection]):
 
     def failed(self, why: str) -> None:
         """It did not answer: leave it alone, longer each time."""
-        with self._lock:
-            if not self.up:
-                # Others found out at the same time.
-                return
-            self._failures += 1
-            seconds = min(BACK_OFF_SECONDS * 2 ** (self._failures - 1), MAX_BACK_OFF_SECONDS)
-            self._until = self._clock() + seconds * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
-            first = self._failures == 1
-        if first:
+        if not self.up:
+            # Others found out at the same time.
+            return
+        self._failures += 1
+        seconds = min(BACK_OFF_SECONDS * 2 ** (self._failures - 1), MAX_BACK_OFF_SECONDS)
+        self._until = self._clock() + seconds * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
+        if self._failures == 1:
             _LOG.error("directory server does not answer", server=self.place, why=why)
 
     def worked(self) -> None:
         """It answered."""
         if not self._failures:
             return
-        with self._lock:
-            self._failures = 0
-            self._until = 0.0
+        self._failures = 0
+        self._until = 0.0
         _LOG.info("directory server answers again", server=self.place)
 
 
