@@ -22,7 +22,7 @@ check: $(STAMP)  ## ruff, mypy, import rules, generated code and documents up to
 	scripts/check
 
 unit: $(STAMP)  ## unit, property, contract and transcript tests
-	$(BIN)/pytest -q -m "not clients and not running and not faults and not roundtrip and not cluster"
+	$(BIN)/pytest -q -m "not clients and not running and not faults and not roundtrip and not slapd and not cluster"
 
 clients: $(STAMP)  ## the command, real mail clients and a real directory from Debian's packages
 	scripts/install-debian
