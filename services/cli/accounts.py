@@ -166,6 +166,22 @@ def enable(name: AccountName, as_json: JsonOption = False) -> None:
         note(f"its domain is {entry.status.value}, and that comes first")
 
 
+@commands.command()
+def administrator(
+    name: AccountName,
+    revoke: Annotated[bool, typer.Option("--revoke", help="Take the right away again.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Let an account act for every other one: log in as it, and PROXYAUTH in IMAP."""
+    account = _known(name)
+    try:
+        users_file().change(account, administrator=None if revoke else True)
+    except UsersFileError as error:
+        fail(str(error))
+    text = f"{account} is {'no administrator any more' if revoke else 'an administrator'}"
+    say(as_json, text, account=account, administrator=not revoke)
+
+
 def _known(name: str) -> str:
     """The account of the users file that a name stands for; ends the command where there is none."""
     users_file()
@@ -268,7 +284,8 @@ def show_account(name: AccountName, as_json: JsonOption = False) -> None:
     usage = asyncio.run(_usage(account))
     if entry is None and not usage:
         fail(f"{name}: no such account")
-    show_facts(as_json, dict(zip(COLUMNS, _row(account, entry, usage, as_json), strict=True)))
+    facts = dict(zip(COLUMNS, _row(account, entry, usage, as_json), strict=True))
+    show_facts(as_json, {**facts, "administrator": entry is not None and entry.administrator})
 
 
 async def _usage(name: str = "") -> dict[str, Account] | None:

@@ -9,6 +9,7 @@ from typing import Final
 
 from services.common.certificatedates import expiry
 from services.common.options import Configuration
+from services.common.tls import CertificateError, sni_pairs
 
 _OF_THE_STORE: Final = "store"
 
@@ -20,7 +21,15 @@ def certificate_files(name: str, configuration: Configuration) -> dict[str, str]
         files = {"store.certfile": store.certfile if store.listen else ""}
     else:
         files = {"tls.certfile": configuration.tls.certfile, "store.clientcertfile": store.clientcertfile}
+        files |= {f"tls.snifolder {pair.name}": str(pair / "tls.crt") for pair in _pairs(configuration)}
     return {option: str(Path(configuration.data, file)) for option, file in files.items() if file}
+
+
+def _pairs(configuration: Configuration) -> list[Path]:
+    try:
+        return sni_pairs(configuration.tls.snifolder)
+    except CertificateError:
+        return []
 
 
 class Expiries:

@@ -7,6 +7,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import lru_cache
 from hashlib import blake2b
 from time import monotonic
 from typing import Final, NoReturn
@@ -27,6 +28,8 @@ from services.common.directory import (
     Entry,
     LoginRefusal,
     LoginRefused,
+    Name,
+    parse_name,
 )
 from services.common.directory.ldap.memory import Memory
 from services.common.hostnames import HostNames
@@ -81,6 +84,7 @@ class Login:
         if not self._directory.current:
             return None
         entry = self._recall(self._digest(name, password))
+        entry = None if entry is None else self._in_office(entry)
         if entry is None or not self._permits_at_once(service, entry, peer) or self._badguys.marked(peer.address):
             return None
         self._observer.login(service, "cached")
@@ -183,7 +187,7 @@ class Login:
         What was held against the client's address is over once it has shown who it is, whatever else forbids the login.
         """
         try:
-            entry = await find()
+            entry = self._in_office(await find())
             self._badguys.succeeded(peer.address)
             await self._check_access(service, entry, peer)
         except LoginRefused as refused:
@@ -200,6 +204,14 @@ class Login:
             raise
         self._observer.login(service, success)
         return entry
+
+    def _in_office(self, entry: Entry) -> Entry:
+        """The account as an administrator, where the options say that it is one."""
+        options = self._options.value
+        if not options.administrators or entry.administrator:
+            return entry
+        known = _account_names(options.administrators, options.defaultdomain)
+        return replace(entry, administrator=True) if entry.account in known else entry
 
     def _allowed(self, entry: Entry) -> Entry:
         """The account, if its status allows a login."""
@@ -313,3 +325,13 @@ class Login:
         self._remembered[digest] = (monotonic(), entry)
         while len(self._remembered) > size:
             self._remembered.popitem(last=False)
+
+
+@lru_cache(maxsize=4)
+def _account_names(written: tuple[str, ...], default: str) -> frozenset[str]:
+    """Accounts by every name that they can have: those of the default domain with it and without."""
+    names = {parse_name(each) for each in written}
+    domain = parse_name(f"x@{default}").domain
+    bare = {Name(name.local) for name in names if domain and name.domain == domain}
+    full = {Name(name.local, domain) for name in names if domain and not name.domain}
+    return frozenset(map(str, names | bare | full))

@@ -331,6 +331,10 @@ class DirectoryOptions:
         "@", "Characters that part a login name from its domain (@+ takes anna+example.com too); addresses of mail are "
         "never split at +.", low=1, live=True, legacy="service.loginseparator", syntax="separators",
     )  # fmt: skip
+    administrators: tuple[str, ...] = option(
+        (), "Accounts that may act for every other one, beside those that the directory says are administrators.",
+        live=True, legacy="store.admins", syntax="account",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ WORDS: Final[dict[str, bool]] = {
 }  # fmt: skip
 _HOST: Final = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
 MAX_TEXT: Final = 1024
-_SEPARATORS: Final = {"filter": r"[$\n]", "mechanism": r"[\s,]+"}
+_SEPARATORS: Final = {"filter": r"[$\n]", "mechanism": r"[\s,]+", "account": r"[\s,]+"}
 """What stands between the texts of a list written as one text, where it is no comma; by syntax."""
 
 
@@ -214,6 +214,7 @@ SYNTAXES: Final[dict[str, tuple[str, Callable[[str], bool]]]] = {
     "filter": ("a filter such as `ALL: 192.0.2.0/24 EXCEPT 192.0.2.9`", check_filter),
     "realm": ("IP|MASK:NUMBER or NETWORK/LENGTH:NUMBER", check_realm),
     "keys": ("a path or an https URL", is_source),
+    "account": ("account names", lambda text: text.isprintable() and not set(text) & set(' "<>,')),
     "mechanism": (f"mechanisms of {' '.join(NAMES)}", NAMES.__contains__),
     "separators": ("marks such as @+, with @ among them", lambda text: "@" in text and set(text) <= set(punctuation)),
     "domain": ("a domain", lambda text: text.isascii() is False or _HOST.fullmatch(text) is not None),

@@ -140,3 +140,38 @@ def test_lists_are_tables_for_people_and_json_for_programs(services: RunningServ
     assert "uidvalidity" in services.command("mailbox", "status", USER).stdout
     code, said = services.refused("mailbox", "status", USER, "Nowhere")
     assert (code, "no such mailbox" in said) == (1, True)
+
+
+def test_an_administrator_logs_in_as_another_until_the_right_is_taken(services: RunningServices) -> None:
+    def log_in() -> str:
+        client = imaplib.IMAP4("127.0.0.1", services.imap, timeout=60)
+        try:
+            return client.authenticate("PLAIN", lambda _: f"{OTHER}\0{USER}\0{PASSWORD}".encode())[0]
+        except imaplib.IMAP4.error as error:
+            return str(error)
+        finally:
+            client.shutdown()
+
+    def log_in_until(word: str) -> None:
+        deadline = time.monotonic() + 60
+        while word not in log_in():
+            assert time.monotonic() < deadline
+
+    log_in_until("AUTHORIZATIONFAILED")
+    assert "administrator" in services.command("account", "administrator", USER).stdout
+    assert services.json("account", "show", USER)["administrator"] is True
+    log_in_until("OK")
+    assert f"administrator={USER} account={OTHER}" in services.wait_for_log("acts for another")
+    services.command("account", "administrator", USER, "--revoke")
+    log_in_until("AUTHORIZATIONFAILED")
+    assert services.refused("account", "administrator", "nobody@example.com")[1].startswith("nobody@example.com")
+
+
+def test_a_scram_secret_is_kept_where_it_is_asked_for(services: RunningServices) -> None:
+    def kept() -> bool:
+        return "SCRAM-SHA-256$" in (services.data / "users.yaml").read_text()
+
+    services.command("account", "passwd", OTHER, "--password-stdin", given=f"{PASSWORD}\n")
+    assert not kept()
+    services.command("account", "passwd", OTHER, "--password-stdin", "--scram", given=f"{PASSWORD}\n")
+    assert kept()

@@ -24,6 +24,15 @@ def test_each_service_names_the_files_that_it_uses() -> None:
     assert certificate_files("store", Configuration(data="/data")) == {}
 
 
+def test_certificates_of_host_names_are_watched_by_their_folders(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / "sni" / name).mkdir(parents=True)
+        (tmp_path / "sni" / name / "tls.crt").write_bytes(certificate_until(FIRST))
+    configuration = Configuration(data=str(tmp_path), tls=TlsOptions(snifolder=str(tmp_path / "sni")))
+    expiries = Expiries(lambda: certificate_files("imap", configuration))
+    assert expiries.read() == dict.fromkeys(("tls.snifolder one", "tls.snifolder two"), FIRST.timestamp())
+
+
 def test_a_replaced_file_is_read_again_and_a_broken_one_left_out(tmp_path: Path) -> None:
     file = tmp_path / "cert.pem"
     expiries = Expiries(lambda: {"tls.certfile": str(file)})

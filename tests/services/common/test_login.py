@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 import pytest
@@ -185,3 +186,56 @@ async def test_slots_are_given_in_turn_and_survive_cancelled_waiters() -> None:
     assert slots.running == 1
     slots.release()
     assert (slots.running, slots.waiting) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("listed", "default", "is_one"),
+    [
+        ((), "", False),
+        (("Bert@Example.com",), "", True),
+        (("bert",), "", False),
+        (("bert",), "example.com", True),
+        (("anna@example.com",), "example.com", False),
+    ],
+)
+async def test_administrators_are_named_by_the_options_too(listed: tuple[str, ...], default: str, is_one: bool) -> None:
+    login, _, recorder, _ = made(administrators=listed, defaultdomain=default)
+    bert = await login.password("imap", "bert@example.com", PASSWORD, PEER)
+    assert bert.administrator is is_one
+    remembered = login.cached("imap", "bert@example.com", PASSWORD, PEER)
+    assert remembered is not None
+    assert remembered.administrator is is_one
+    if is_one:
+        assert (await login.acting("imap", bert, ANNA, PEER)).account == ANNA
+        assert recorder.logins[-1] == ("imap", "acting")
+    else:
+        with pytest.raises(LoginRefused) as caught:
+            await login.acting("imap", bert, ANNA, PEER)
+        assert caught.value.kind is LoginRefusal.AUTHORIZATION
+
+
+async def test_who_acts_as_whom_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    login, _, _, _ = made(administrators=("bert@example.com",))
+    bert = await login.password("imap", "bert@example.com", PASSWORD, PEER)
+    await login.acting("imap", bert, "bert@example.com", PEER)
+    await login.acting("imap", bert, ANNA, PEER)
+    (record,) = [each for each in caplog.records if each.message == "acts for another"]
+    fields = record.fields  # type: ignore[attr-defined]
+    assert (fields["administrator"], fields["account"], fields["peer"]) == ("bert@example.com", ANNA, PEER.address)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (Status.INACTIVE, LoginRefusal.INACTIVE),
+        (Status.DELETED, LoginRefusal.AUTHORIZATION),
+    ],
+)
+async def test_an_administrator_is_told_that_an_account_is_shut(status: Status, kind: LoginRefusal) -> None:
+    login, people, _, _ = made(administrators=("bert@example.com",))
+    people.statuses = {ANNA: status}
+    bert = await login.password("imap", "bert@example.com", PASSWORD, PEER)
+    with pytest.raises(LoginRefused) as caught:
+        await login.acting("imap", bert, ANNA, PEER)
+    assert caught.value.kind is kind
