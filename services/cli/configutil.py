@@ -8,23 +8,27 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
+from services.cli import mailservice as mailservices
 from services.cli.dump import parse_lines
+from services.cli.mailservice import MailService, patched
 from services.cli.output import EXIT_USAGE, JsonOption, complain, fail, note, say, show_json
 from services.common import configuration as configurations
-from services.common.configfile import ConfigurationFile, Edit
+from services.common.configfile import ConfigurationFile, Edit, checked
 from services.common.configuration import EXIT_CONFIGURATION
 from services.common.options import Configuration
 from services.common.problems import ConfigurationError, Problem
-from services.common.values import Row, convert, find_row, no_option
+from services.common.values import Row, find_row, no_option
 
 MAX_BATCH_BYTES: Final = 1 << 20
+Target = ConfigurationFile | MailService
 
 
 def _complete(begun: str) -> list[str]:
@@ -59,6 +63,12 @@ def configutil(
         typer.Option("-i", metavar="FILE", help="Set NAME=VALUE lines of a file, all or none; - is standard input."),
     ] = "",
     file: Annotated[str, typer.Option("-f", metavar="FILE", help="Another configuration file.")] = "",
+    mailservice: Annotated[
+        str,
+        typer.Option(
+            "--mailservice", metavar="NAMESPACE/NAME", help="A MailService on Kubernetes, by kubectl; no file."
+        ),
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Read and set options under the names that Messaging Server has for them; without flags, list them all.
@@ -66,9 +76,9 @@ def configutil(
     A change is checked with the whole file and written at once; comments and order of the file stay. Running services
     take up what is live by themselves.
     """
-    _check_flags(option, value, delete, batch, explain)
-    target = ConfigurationFile(os.environ, file or None)
+    _check_flags(option, value, delete, batch, explain, bool(file and mailservice))
     try:
+        target: Target = MailService(mailservice) if mailservice else ConfigurationFile(os.environ, file or None)
         if batch:
             _change(target, _read_batch(batch), as_json)
         elif value is not None or delete:
@@ -83,13 +93,14 @@ def configutil(
         fail(str(error), EXIT_CONFIGURATION)
 
 
-def _check_flags(option: str, value: str | None, delete: bool, batch: str, explain: bool) -> None:
+def _check_flags(option: str, value: str | None, delete: bool, batch: str, explain: bool, both: bool) -> None:
     wrong = (
         (value is not None and not option, "-v needs -o NAME"),
         (delete and not option, "-d needs -o NAME"),
         (delete and value is not None, "-d and -v exclude each other"),
         (bool(batch and option), "-i and -o exclude each other"),
         (explain and (delete or value is not None), "-H only shows"),
+        (both, "-f and --mailservice exclude each other"),
     )
     for applies, text in wrong:
         if applies:
@@ -121,12 +132,14 @@ def _begins(row: Row, prefix: str) -> bool:
     return row.name.startswith(prefix) or row.legacy.startswith(prefix)
 
 
-def _list(target: ConfigurationFile, rows: list[Row], option: str, prefix: str, as_json: bool, view: _View) -> None:
+def _list(target: Target, rows: list[Row], option: str, prefix: str, as_json: bool, view: _View) -> None:
     if not rows:
         fail(f"no option begins with {prefix}")
     known = target.check()
     kept = target.given() if view.given else None
     shown = {row.name: text for row, text in configurations.shown(known)}
+    if isinstance(target, MailService):
+        rows = [row for row in rows if row.name in target.names()]
     wanted = [row for row in rows if (kept is None or row.name in kept) and (view.empty or shown[row.name])]
     if as_json:
         show_json([_facts(row, shown[row.name], known) for row in wanted])
@@ -167,13 +180,16 @@ def _facts(row: Row, text: str, known: Configuration) -> dict[str, Any]:
 
 
 # ---- changing -------------------------------------------------------------------------------------------------------
-def _change(target: ConfigurationFile, wanted: Mapping[str, str | None], as_json: bool) -> None:
+def _change(target: Target, wanted: Mapping[str, str | None], as_json: bool) -> None:
     rows = {name: _row(name) for name in wanted}
     values = {row.name: _cleared(row, wanted[name]) for name, row in rows.items()}
+    if isinstance(target, MailService):
+        tell(target.change(values), as_json, remedy="by the operator, which replaces the pods of")
+        return
     try:
         edit = target.change(values)
     except OSError as error:
-        _refuse(target, error, rows.values(), values)
+        _refuse(target, error, values)
     tell(edit, as_json)
 
 
@@ -182,29 +198,19 @@ def _cleared(row: Row, value: str | None) -> str | None:
     return None if value == "" and row.type in {int, bool} else value
 
 
-def _refuse(
-    target: ConfigurationFile, error: OSError, rows: Iterable[Row], values: Mapping[str, str | None]
-) -> NoReturn:
+def _refuse(target: ConfigurationFile, error: OSError, values: Mapping[str, str | None]) -> NoReturn:
     """Why the file stays as it is; where it is mounted into a pod, where to change it instead."""
     complain(f"{target.path}: cannot be changed: {error.strerror}")
-    fields = ", ".join(f"spec.{row.name}" for row in rows)
-    fail(
-        f"Where a MailService made this file, set {fields} there:"
-        f" kubectl patch mailservice NAME --type merge -p '{_patch(values)}'"
-    )
+    patch = json.dumps({"spec": patched(checked(values))})
+    ways = [
+        *(shlex.join(mailservices.command("NAMESPACE/NAME", *each)) for each in values.items() if len(values) == 1),
+        f"kubectl patch mailservice NAME --type merge -p '{patch}'",
+    ]
+    fail(f"Where a MailService made this file, change that: {', or '.join(ways)}")
 
 
-def _patch(values: Mapping[str, str | None]) -> str:
-    spec: dict[str, dict[str, Any]] = {}
-    for name, text in values.items():
-        group, _, option = name.partition(".")
-        value = None if text is None else convert(_row(name), text)
-        spec.setdefault(group, {})[option] = list(value) if isinstance(value, tuple) else value
-    return json.dumps({"spec": spec})
-
-
-def tell(edit: Edit, as_json: bool) -> None:
-    """What a change means for running services."""
+def tell(edit: Edit, as_json: bool, remedy: str = "") -> None:
+    """What a change means for running services; `remedy`: who sees to those that have to start anew."""
     facts = {"live": edit.changes.live, "restart": edit.changes.restart, "overruled": edit.overruled}
     live, waiting = ", ".join(edit.changes.live), ", ".join(edit.changes.restart)
     lines = []
@@ -212,7 +218,12 @@ def tell(edit: Edit, as_json: bool) -> None:
         lines.append(f"live, taken up by running services within seconds: {live}")
     if waiting:
         services = sorted({_affected(_row(name)) for name in edit.changes.restart})
-        lines.append(f"needs a restart of {', '.join(services)} (mailkeep restart): {waiting}")
+        needs = (
+            f"{remedy} {', '.join(services)}"
+            if remedy
+            else f"needs a restart of {', '.join(services)} (mailkeep restart)"
+        )
+        lines.append(f"{needs}: {waiting}")
     say(as_json, "\n".join(lines) or "nothing changes for running services", **facts)
     for name in edit.overruled:
         note(f"{name} is overruled by {configurations.variable(name)} in this environment")

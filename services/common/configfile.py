@@ -57,7 +57,7 @@ class ConfigurationFile:
         All or nothing, under the lock; the whole file has to be good afterwards. Raises OSError where it cannot be
         written.
         """
-        values = _values(wanted)
+        values = checked(wanted)
         with locked(self.path) if write else nullcontext():
             before = self._text()
             try:
@@ -103,8 +103,8 @@ class ConfigurationFile:
             raise ConfigurationError([Problem("configuration file", "", text)])
 
 
-def _values(wanted: Mapping[str, str | None]) -> dict[str, Written | None]:
-    """As the file is to have them. Raises ConfigurationError for all that is not allowed."""
+def checked(wanted: Mapping[str, str | None]) -> dict[str, Written | None]:
+    """What somebody typed, as a file is to have it. Raises ConfigurationError for all that is not allowed."""
     problems: list[Problem] = []
     values: dict[str, Written | None] = {}
     for name, text in wanted.items():

@@ -126,6 +126,7 @@ def test_another_file_and_a_folder_that_cannot_be_written(idle: RunningServices,
     # Nobody, not even root, makes a file there.
     code, told = idle.refused("configutil", "-f", "/sys/mailkeep.yaml", "-o", "service.imap.port", "-v", "2143")
     assert code == 1
+    assert "configutil --mailservice NAMESPACE/NAME -o imap.port -v 2143" in told
     assert """kubectl patch mailservice NAME --type merge -p '{"spec": {"imap": {"port": 2143}}}'""" in told
 
 
@@ -144,10 +145,20 @@ def test_running_services_take_up_what_is_live(tmp_path: Path) -> None:
         assert "live, taken up by running services within seconds: imap.banner" in done.stdout
         assert (services.data / "mailkeep.yaml").read_text() == "# ours\nimap: {banner: Harbour mail}  # the greeting\n"
         services.wait_for_log('event="configuration read" service=imap', reads + 1)
-        client = imaplib.IMAP4("127.0.0.1", services.imap, timeout=20)
+        client = imaplib.IMAP4("127.0.0.1", services.imap, timeout=90)
         assert b"Harbour mail" in client.welcome
         client.logout()
         done = services.command("configutil", "-o", "service.imap.port", "-v", "2143")
         assert "imap.port is overruled by MAILKEEP_IMAP_PORT" in done.stderr
         done = services.command("configutil", "-o", "imap.literal", "-v", "LITERAL-", "--json")
         assert json.loads(done.stdout) == {"live": [], "restart": ["imap.literal"], "overruled": []}
+
+
+def test_without_kubectl_a_mailservice_is_out_of_reach(idle: RunningServices) -> None:
+    path = idle.environ["PATH"]
+    try:
+        idle.environ["PATH"] = str(idle.data)
+        code, told = idle.refused("configutil", "--mailservice", "mail/site", "-l")
+    finally:
+        idle.environ["PATH"] = path
+    assert (code, "kubectl is not installed here" in told) == (78, True)

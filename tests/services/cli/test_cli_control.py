@@ -67,12 +67,12 @@ def test_a_stopped_service_leaves_the_others_alone_and_comes_back(services: Runn
     assert state(services, "pop") == "stopped"
     assert services.refused("status")[0] == 69
     with pytest.raises(ConnectionRefusedError):
-        poplib.POP3("127.0.0.1", services.pop, timeout=20)
+        poplib.POP3("127.0.0.1", services.pop, timeout=90)
     assert client.noop()[0] == "OK"
     assert services.command("stop", "pop").stdout == "pop: does not run\n"
     assert services.command("start", "pop").stdout == "pop: started, 1 process\n"
     assert outcome(services, "start", "pop")["outcome"] == "runs already"
-    poplib.POP3("127.0.0.1", services.pop, timeout=20).quit()
+    poplib.POP3("127.0.0.1", services.pop, timeout=90).quit()
     assert state(services, "pop") == "ready"
     assert client.noop()[0] == "OK"
     client.logout()
@@ -86,12 +86,12 @@ def test_a_disabled_service_does_not_run_until_it_is_enabled(services: RunningSe
     done = services.command("configutil", "-o", "lmtp.enable", "-v", "yes")
     assert "needs a restart of lmtp (mailkeep restart): lmtp.enable" in done.stdout
     assert outcome(services, "restart", "lmtp")["outcome"] == "restarted"
-    socket.create_connection(("127.0.0.1", services.lmtp), 20).close()
+    socket.create_connection(("127.0.0.1", services.lmtp), 90).close()
     services.command("configutil", "-o", "lmtp.enable", "-v", "no")
     assert outcome(services, "refresh", "lmtp")["waiting"] == ["lmtp.enable"]
     assert outcome(services, "restart", "lmtp")["outcome"] == "stopped: it is disabled"
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", services.lmtp), 20)
+        socket.create_connection(("127.0.0.1", services.lmtp), 90)
 
 
 @running_services
@@ -108,7 +108,7 @@ def test_the_setting_outlives_a_restart_of_everything_and_a_stop_does_not(servic
     eventually((services.data / "run" / "control.sock").exists)
     services.command("start", "pop")
     services.disabled = {"lmtp"}
-    poplib.POP3("127.0.0.1", services.pop, timeout=20).quit()
+    poplib.POP3("127.0.0.1", services.pop, timeout=90).quit()
 
 
 @running_services
