@@ -63,7 +63,7 @@ def test_an_account_from_its_making_to_its_end(services: RunningServices) -> Non
     assert shown["used"] > 0
     assert shown | {"used": 0} == {
         "account": NEW, "status": "active", "messages": 1, "used": 0, "quota": 2 << 30, "message_quota": 9,
-        "aliases": ["info@example.com"],
+        "aliases": ["info@example.com"], "administrator": False,
     }  # fmt: skip
     services.command("account", "passwd", NEW, "--password-stdin", given="second\n")
     login_soon(services, NEW, "second").logout()
