@@ -8,6 +8,7 @@ A rule must therefore await nothing but its transaction.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -79,6 +80,9 @@ class BodyStore(Protocol):
 
     async def put(self, body: bytes, digest: bytes) -> Location:
         """Keep a body (`digest`: its BLAKE2b-256). Raises STORAGE_FULL."""
+
+    def begin(self, body: bytes, digest: bytes) -> asyncio.Future[Location]:
+        """As `put`, for a caller that has other work while the body is written. Raises for want of room."""
 
     async def read(self, location: Location, digest: bytes, offset: int = 0, length: int | None = None) -> bytes:
         """Bytes of a body; the digest is verified when the whole is read. Raises STORAGE_CORRUPT, MESSAGE_NOT_FOUND."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from services.common.errors import Reason, StoreError
 from services.store.backends import Location
 from services.store.backends.digests import matches
@@ -17,10 +19,16 @@ class MemoryBodyStore:
 
     async def put(self, body: bytes, digest: bytes) -> Location:
         """Keep a body; `offset` is its number."""
+        return await self.begin(body, digest)
+
+    def begin(self, body: bytes, digest: bytes) -> asyncio.Future[Location]:
+        """See `put`."""
         if self._closed:
             raise StoreError(Reason.UNAVAILABLE)
         self._bodies.append(bytes(body))
-        return Location(0, len(self._bodies) - 1, len(body))
+        placed: asyncio.Future[Location] = asyncio.get_running_loop().create_future()
+        placed.set_result(Location(0, len(self._bodies) - 1, len(body)))
+        return placed
 
     async def read(self, location: Location, digest: bytes, offset: int = 0, length: int | None = None) -> bytes:
         """Bytes of a body. Raises MESSAGE_NOT_FOUND, STORAGE_CORRUPT."""

@@ -208,11 +208,15 @@ class SegmentBodyStore:
 
         Raises STORAGE_FULL, RESOURCE_EXHAUSTED (too many bytes wait), UNAVAILABLE (closed).
         """
+        return await self.begin(body, digest)
+
+    def begin(self, body: bytes, digest: bytes) -> asyncio.Future[Location]:
+        """See `put`: what it waits for."""
         if len(digest) != DIGEST_SIZE:
             raise StoreError(Reason.INVALID_ARGUMENT, {"digest": "wrong size"})
         put = _Put(self._outcomes.admit(len(body) + RECORD_HEADER.size), body, digest)
         self._inbox.submit(put)
-        return await put.future  # type: ignore[no-any-return]
+        return put.future
 
     async def read(self, location: Location, digest: bytes, offset: int = 0, length: int | None = None) -> bytes:
         """Bytes of a body. The digest is verified, of all of it, when it is read from its start: whoever reads on from

@@ -110,9 +110,20 @@ async def kept(tx: Transaction, account_id: AccountId, mailbox_id: MailboxId) ->
     return found or await by_id(tx, account_id, mailbox_id)
 
 
+async def kept_by_name(tx: Transaction, account_id: AccountId, name: str) -> Box | None:
+    """The mailbox of that canonical name with its keywords, or None; without a statement where it was left."""
+    found: Box | None = tx.recall((account_id, name))
+    if found is None:
+        found = await find(tx, account_id, name)
+        if found is not None:
+            await load_keywords(tx, account_id, found)
+    return found
+
+
 def keep(tx: Transaction, account_id: AccountId, box: Box) -> None:
-    """Leave the mailbox to the rules after this one, which has changed nothing of another mailbox but messages."""
+    """Leave the mailbox to the rules after this one, which has written nothing that would make another one differ."""
     tx.keep((account_id, box.mailbox_id), box)
+    tx.keep((account_id, box.name), box)
 
 
 async def by_name(tx: Transaction, account_id: AccountId, name: str) -> Box:

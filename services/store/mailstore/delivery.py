@@ -77,14 +77,18 @@ async def _deliver_one(
     await _file(tx, account_id, target, recipient, filed, ticket.now)
     result = Delivered("", target.mailbox_id, uid)
     await requests.remember(tx, account_id, ticket.request_id, ticket.now, _OUTCOME.pack(target.mailbox_id, uid))
+    tx.keep(recipient.account, account_id)
+    box.keep(tx, account_id, target)
     if not watched(account_id, target.mailbox_id):
         return Outcome(result, [Change(account_id, target.mailbox_id, target.modseq)])
-    await box.load_keywords(tx, account_id, target)
     return Outcome(result, [change(account_id, target, previous, changed=[(uid, 0)])])
 
 
 async def _account(tx: Transaction, name: str, now: int) -> AccountId:
     """The account, made at first use: that the recipient may have one was the directory's word."""
+    kept: AccountId | None = tx.recall(name)
+    if kept is not None:
+        return kept
     found = await account.find(tx, name)
     if found is not None:
         return found.account_id
@@ -96,9 +100,9 @@ async def _account(tx: Transaction, name: str, now: int) -> AccountId:
 
 async def _target(tx: Transaction, account_id: AccountId, folder: str) -> Box:
     """The folder that the address names, else INBOX."""
-    target = await box.find(tx, account_id, canonical(folder)) if folder else None
+    target = await box.kept_by_name(tx, account_id, canonical(folder)) if folder else None
     if target is None:
-        target = await box.find(tx, account_id, INBOX)
+        target = await box.kept_by_name(tx, account_id, INBOX)
     if target is None:
         raise StoreError(Reason.STORAGE_CORRUPT)
     return target

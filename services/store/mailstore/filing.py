@@ -10,6 +10,7 @@ from typing import Final
 
 from services.common.domain import AccountId, AppendItem, AppendResult, MailboxId, Quota
 from services.common.errors import Reason, StoreError
+from services.common.mailboxnames import canonical
 from services.store.backends import Transaction
 from services.store.mailstore import account, box, contents, messages, requests
 from services.store.mailstore.box import Box, Counters
@@ -44,7 +45,10 @@ async def append(
     known = await requests.recall(tx, account_id, ticket.request_id)
     if known is not None:
         return Outcome(_decoded(known))
-    target = await messages.resolve(tx, account_id, mailbox)
+    target = await box.kept_by_name(tx, account_id, canonical(mailbox))
+    if target is None:
+        await account.require(tx, account_id)
+        raise StoreError(Reason.MAILBOX_NOT_FOUND)
     previous, first_uid = target.modseq, target.uidnext
     masks = [await _mask(tx, account_id, target, item) for item, _ in items]
     modseq, first_id = await account.advance(
@@ -62,6 +66,7 @@ async def append(
     await box.count(tx, account_id, target, modseq, counters, len(items))
     result = AppendResult(target.mailbox_id, target.uidvalidity, array("I", range(first_uid, target.uidnext)))
     await requests.remember(tx, account_id, ticket.request_id, ticket.now, _encoded(result))
+    box.keep(tx, account_id, target)
     changed = list(zip(result.uids, masks, strict=True))
     return Outcome(result, [change(account_id, target, previous, changed=changed)])
 

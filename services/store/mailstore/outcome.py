@@ -44,4 +44,4 @@ def change(
     gone: bool = False,
 ) -> Change:
     """A change of a mailbox from its modification sequence `previous` to `box.modseq`; `changed` is (uid, flags)."""
-    return Change(account_id, box.mailbox_id, box.modseq, previous, box.status, changed, expunged, gone)
+    return Change(account_id, box.mailbox_id, box.modseq, previous, box.snapshot(), changed, expunged, gone)

@@ -443,12 +443,18 @@ class MailStore:
 
     async def _file(self, body: bytes) -> Filed:
         """Analyse a message and make its body durable."""
-        if len(body) <= INLINE_BYTES:
-            digest, analysis = _examine(body)
-        else:
+        if len(body) > INLINE_BYTES:
             loop = asyncio.get_running_loop()
             digest, analysis = await loop.run_in_executor(self._executor, _examine, body)
-        return Filed(digest, await self._body_store.put(body, digest), analysis)
+            return Filed(digest, await self._body_store.put(body, digest), analysis)
+        digest = digest_of(body)
+        placed = self._body_store.begin(body, digest)
+        try:
+            # The bodies of this turn of the loop are being written while their messages are analysed.
+            await asyncio.sleep(0)
+            return Filed(digest, analysis=analyse(body), location=await placed)
+        finally:
+            placed.cancel()  # nothing, unless the caller has gone
 
     async def _read(self, rule: Rule[T]) -> T:
         self._serving += 1
