@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -118,8 +118,9 @@ class Authentication:
         return is_strong(peer, bits) or (peer.local and self._configuration.value.sasl.localplaintext)
 
     # ---- an exchange
-    def exchange(self, mechanism: Mechanism, peer: Peer, bindings: Mapping[str, bytes]) -> Exchange:
-        """Begin one. `bindings` are the connection's, by their names (RFC 5929)."""
+    def exchange(self, mechanism: Mechanism, peer: Peer, bind: Callable[[], Mapping[str, bytes]]) -> Exchange:
+        """Begin one. `bind` gives the connection's bindings by their names (RFC 5929); asked where they are needed."""
+        bindings = bind() if mechanism.needs & Means.BINDING else {}
         binds = "SCRAM-SHA-256-PLUS" in self.mechanisms(peer)
         return Exchange(mechanism, Situation(bindings, binds, self.nonce(), self._decoy_key))
 

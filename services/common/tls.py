@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import ssl
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from services.common.endpoint import endpoint
 from services.common.options import TlsOptions
 
 if TYPE_CHECKING:
@@ -71,17 +71,8 @@ class ServerContext(ssl.SSLContext):
 
     @cached_property
     def endpoint(self) -> bytes | None:
-        """The channel binding tls-server-end-point (RFC 5929 section 4): a hash of the certificate, by the algorithm of
-        its signature; SHA-256 in place of older ones, None where the signature has no hash of its own.
-        """
-        from cryptography import x509
-        from cryptography.hazmat.primitives import hashes
-
-        signed_with = x509.load_der_x509_certificate(self.certificate).signature_hash_algorithm
-        if signed_with is None:
-            return None
-        weak = isinstance(signed_with, hashes.MD5 | hashes.SHA1)
-        return hashlib.new("sha256" if weak else signed_with.name.replace("-", "_"), self.certificate).digest()
+        """The channel binding tls-server-end-point of the certificate; None where it is not defined."""
+        return endpoint(self.certificate)
 
 
 def channel_bindings(connection: ssl.SSLObject) -> dict[str, bytes]:

@@ -88,7 +88,8 @@ def auth(session: Session, state: Authorization, command: Auth) -> Answer:
         raise RefusedError(REFUSALS[refused.kind]) from None
     if mechanism is None:
         raise RefusedError(Text.NO_MECHANISM)
-    exchange = session.shared.authentication.exchange(mechanism, session.link.peer, session.link.bindings)
+    link = session.link
+    exchange = session.shared.authentication.exchange(mechanism, link.peer, lambda: link.bindings)
     return _advance(session, state, exchange, lambda: exchange.begin(command.initial))
 
 

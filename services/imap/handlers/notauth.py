@@ -63,7 +63,8 @@ def authenticate(session: Session, command: Authenticate) -> Answer:
         _refuse(session, refused.kind)
     if mechanism is None:
         raise Refused(b"Unknown mechanism", b"CANNOT")
-    exchange = session.service.authentication.exchange(mechanism, session.wire.peer, session.wire.bindings)
+    wire = session.wire
+    exchange = session.service.authentication.exchange(mechanism, wire.peer, lambda: wire.bindings)
     return _advance(session, exchange, lambda: exchange.begin(command.initial))
 
 

@@ -105,7 +105,7 @@ async def scram(authentication: Authentication, password: str, peer: Peer) -> En
     mechanism = authentication.mechanism("SCRAM-SHA-256", peer)
     assert mechanism is not None
     client = ScramClient(ANNA, password)
-    exchange = authentication.exchange(mechanism, peer, {})
+    exchange = authentication.exchange(mechanism, peer, dict)
     step = await authentication.settle(exchange, exchange.begin(b64encode(client.first())), peer)
     assert isinstance(step, Challenge)
     step = await authentication.settle(exchange, exchange.respond(b64encode(client.final(step.data))), peer)
