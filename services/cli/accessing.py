@@ -71,7 +71,7 @@ def decide(
 
 
 async def _decide(known: Configuration, visit: Visit, user: str) -> dict[str, object]:
-    names = HostNames()
+    names = HostNames(known.access.nameservers)
     decision = await _connects(known, visit, names)
     if not user or not decision.allowed:
         return {"allowed": decision.allowed, "filter": decision.rule or None, "because": decision.because}

@@ -19,6 +19,9 @@ class AccessOptions:
         False, "Whether the host name of each client is looked up for the log; what filters and rules ask for is found "
         "out anyway.", live=True, legacy="service.dnsresolveclient",
     )  # fmt: skip
+    nameservers: tuple[str, ...] = option(
+        (), "Name servers that are asked for host names; empty: those of the system.", syntax="nameserver"
+    )
     bgmaxbadness: int = option(
         60, "Seconds that a login waits at most because of earlier ones that failed.", low=0, high=600, unit="s",
         live=True,

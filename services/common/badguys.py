@@ -8,32 +8,29 @@ from __future__ import annotations
 
 from asyncio import sleep
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from time import time
 from typing import Final
 
 from services.common.access.marks import Key, Mark, MarkRules, address_key, address_number
 from services.common.access.networks import Networks
 from services.common.accessoptions import AccessOptions
+from services.common.directory import DirectoryUnavailable, LoginRefusal, LoginRefused
 from services.common.limits import without_slot
 from services.common.live import Live
 from services.common.markfile import MarkFile
 from services.common.telemetry import NO_OBSERVER, Observer, current_log, session_logger
+from services.common.turns import LineTooLong, Turns
 
 WAIT_OF_ADDRESS: Final = 100
 WAIT_OF_ALL: Final = 5000
 """Logins that may wait in one process: of one address, of all."""
-HELD_BY_BAN: Final = "banned"
-HELD_BY_NUMBER: Final = "throttled"
 _LOG: Final = session_logger("access")
 
 
-class HeldUp(Exception):  # noqa: N818 - an answer, not a fault
-    """The login is not even tried now; `result` is the metric's and the log's word."""
-
-    def __init__(self, result: str) -> None:
-        super().__init__(result)
-        self.result = result
+class Throttled(DirectoryUnavailable):
+    """The login is not even tried now: too many of its address wait already."""
 
 
 class BadGuys:
@@ -56,6 +53,7 @@ class BadGuys:
         self._excluded = Networks()
         self._waiting: Counter[Key] = Counter()
         self._waiters = 0
+        self._turns = Turns()
         self._take(options.value)
         options.subscribe(self._take)
 
@@ -72,20 +70,20 @@ class BadGuys:
     async def hold_up(self, service: str, address: str) -> None:
         """Let a login wait as long as its address has to; no command slot is held meanwhile.
 
-        Raises HeldUp: the address is shut out, or too many wait already. Who gives up waits on all the same here, so
-        there is a limit to those who may.
+        Who gives up waits on all the same here, so there is a limit to those who may. Raises LoginRefused (BANNED),
+        Throttled.
         """
         now = self._clock()
         mark = self._mark(address, now)
         if mark is None:
             return
         if mark.banned(now):
-            raise HeldUp(HELD_BY_BAN)
+            raise LoginRefused(LoginRefusal.BANNED)
         seconds = mark.wait(self._rules, now)
         if not seconds:
             return
         if self._waiting[mark.key] >= WAIT_OF_ADDRESS or self._waiters >= WAIT_OF_ALL:
-            raise HeldUp(HELD_BY_NUMBER)
+            raise Throttled("too many logins wait")
         self._observer.login_delayed(service)
         self._waiting[mark.key] += 1
         self._waiters += 1
@@ -98,26 +96,58 @@ class BadGuys:
             if not self._waiting[mark.key]:
                 del self._waiting[mark.key]
 
+    @asynccontextmanager
+    async def turn(self, address: str) -> AsyncIterator[None]:
+        """For the check of a password: when it is the address's turn. No command slot is held while it waits.
+
+        Raises LoginRefused (BANNED: meanwhile), Throttled.
+        """
+        key = self._key(address)
+        if key is None:
+            yield
+            return
+        async with AsyncExitStack() as stack:
+            try:
+                async with without_slot():
+                    await stack.enter_async_context(self._turns.turn(key))
+            except LineTooLong:
+                raise Throttled("too many logins wait") from None
+            if (mark := self._mark(address, now := self._clock())) is not None and mark.banned(now):
+                raise LoginRefused(LoginRefusal.BANNED)
+            yield
+
     def failed(self, service: str, address: str) -> None:
         """A login with a wrong name or password."""
         penalty, rules, now = self._penalty(), self._rules, self._clock()
         key = self._key(address)
         if key is None or not (penalty or rules.failures):
             return
-        mark = self._file.change(key, lambda old: old.failed(penalty, rules, now), rules, now)
-        if mark is None:
-            return
+        new = True
+
+        def change(old: Mark) -> Mark:
+            nonlocal new
+            new = not old.banned(now)
+            return old.failed(penalty, rules, now)
+
+        mark = self._file.change(key, change, rules, now)
+        if mark is not None and new:
+            self._tell(service, address, mark, now)
+
+    def _tell(self, service: str, address: str, mark: Mark, now: float) -> None:
         log = current_log(service, address)
-        if mark.banned(now) and not mark.failures:
+        if mark.banned(now):
             self._observer.banned(service)
-            log.warning("address shut out", network=key, seconds=round(mark.until - now))
+            log.warning("address shut out", network=mark.key, seconds=round(mark.until - now))
         else:
-            log.info("badguy", network=key, badness=round(mark.badness), failures=mark.failures)
+            log.info("badguy", network=mark.key, badness=round(mark.badness), failures=mark.failures)
 
     def succeeded(self, address: str) -> None:
         """A login that was right: what was held against its address is over."""
-        now = self._clock()
-        if self._mark(address, now) is not None and (key := self._key(address)) is not None:
+        now, key = self._clock(), self._key(address)
+        if key is None:
+            return
+        self._turns.welcome(key)
+        if self._mark(address, now) is not None:
             self._file.change(key, Mark.cleared, self._rules, now)
 
     def counts(self) -> dict[str, float]:

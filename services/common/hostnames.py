@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from services.common.access.nameservers import parse_nameserver
 from services.common.access.patterns import HostName
 from services.common.telemetry import NO_OBSERVER, Observer, session_logger
 
@@ -34,17 +35,15 @@ def _result(name: HostName) -> str:
 
 
 class HostNames:
-    """Finds names. `nameservers` (addresses) and `port` stand for the system's where given."""
+    """Finds names. `nameservers` (texts that `parse_nameserver` reads) stand for the system's where given."""
 
     def __init__(
         self,
         nameservers: Sequence[str] = (),
-        port: int = 53,
         seconds: float = SECONDS,
         observer: Observer = NO_OBSERVER,
     ) -> None:
         self._nameservers = nameservers
-        self._port = port
         self._seconds = seconds
         self._observer = observer
         self._resolver: Resolver | None = None
@@ -114,10 +113,10 @@ class HostNames:
 
     def _open(self) -> Resolver:
         from dns.asyncresolver import Resolver
+        from dns.nameserver import Do53Nameserver
 
         if self._resolver is None:
             self._resolver = Resolver(configure=not self._nameservers)
             if self._nameservers:
-                self._resolver.nameservers = list(self._nameservers)
-                self._resolver.port = self._port
+                self._resolver.nameservers = [Do53Nameserver(*parse_nameserver(text)) for text in self._nameservers]
         return self._resolver

@@ -10,13 +10,13 @@ from dataclasses import replace
 from functools import lru_cache
 from hashlib import blake2b
 from time import monotonic
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeVar
 
 from services.common.access.filters import Decision, Visit
 from services.common.access.patterns import NameNeeded, host
 from services.common.access.rules import decide_login
 from services.common.accessoptions import AccessOptions
-from services.common.badguys import BadGuys, HeldUp
+from services.common.badguys import BadGuys, Throttled
 from services.common.certmap import CertificateQuery
 from services.common.directory import (
     GONE,
@@ -40,6 +40,8 @@ from services.common.peer import Peer
 from services.common.telemetry import NO_OBSERVER, Observer, current_log
 
 UNAVAILABLE: Final = "unavailable"
+THROTTLED: Final = "throttled"
+T = TypeVar("T")
 FAILURES: Final = frozenset({LoginRefusal.CREDENTIALS, LoginRefusal.LOCKED})
 """Refusals that are held against the client's address."""
 _TOLD_TO_ADMINISTRATORS: Final = frozenset({LoginRefusal.INACTIVE, LoginRefusal.ELSEWHERE})
@@ -103,21 +105,17 @@ class Login:
         self._observer.cache("login", remembered is not None)
 
         async def find() -> Entry:
-            return remembered or await self._checked(name, password)
+            return remembered or await self._in_turn(name, password, peer)
 
         return await self._judged(service, name, peer, find, "ok" if remembered is None else "cached")
 
     async def hold_up(self, service: str, name: str, peer: Peer) -> None:
-        """Let who failed before wait, before an answer tells it anything. Raises DirectoryUnavailable.
+        """Let who failed before wait, before an answer tells it anything.
 
-        `password` does so by itself; a mechanism that asks the directory otherwise does it first.
+        `password` does so by itself; a mechanism that asks the directory otherwise does it first. Raises LoginRefused
+        (BANNED), DirectoryUnavailable.
         """
-        try:
-            await self._badguys.hold_up(service, peer.address)
-        except HeldUp as held:
-            self._observer.login(service, held.result)
-            current_log(service, peer.address).warning("login refused", name=name, why=held.result)
-            raise DirectoryUnavailable(held.result) from None
+        await self._told(service, name, peer, self._badguys.hold_up(service, peer.address))
 
     async def proved(self, service: str, name: str, peer: Peer) -> Entry:
         """The account of who has shown to be `name` without a password; else as `password`.
@@ -186,24 +184,38 @@ class Login:
 
         What was held against the client's address is over once it has shown who it is, whatever else forbids the login.
         """
-        try:
+
+        async def judge() -> Entry:
             entry = self._in_office(await find())
             self._badguys.succeeded(peer.address)
             await self._check_access(service, entry, peer)
+            return entry
+
+        entry = await self._told(service, name, peer, judge())
+        self._observer.login(service, success)
+        return entry
+
+    async def _told(self, service: str, name: str, peer: Peer, work: Awaitable[T]) -> T:
+        """What `work` gives. Where it refuses, that is logged and counted, and the answer is delayed."""
+        log = current_log(service, peer.address)
+        try:
+            return await work
         except LoginRefused as refused:
             if refused.kind in FAILURES:
                 self._badguys.failed(service, peer.address)
             self._observer.login(service, refused.kind.value)
-            why = refused.detail or refused.kind.value
-            current_log(service, peer.address).warning("login refused", name=name, why=why)
+            log.warning("login refused", name=name, why=refused.detail or refused.kind.value)
             await self._delay()
             raise LoginRefused(refused.kind) from None
+        except Throttled:
+            self._observer.login(service, THROTTLED)
+            log.warning("login refused", name=name, why=THROTTLED)
+            await self._delay()
+            raise
         except DirectoryUnavailable as error:
             self._observer.login(service, UNAVAILABLE)
-            current_log(service, peer.address).error("login not possible", name=name, why=str(error))
+            log.error("login not possible", name=name, why=str(error))
             raise
-        self._observer.login(service, success)
-        return entry
 
     def _in_office(self, entry: Entry) -> Entry:
         """The account as an administrator, where the options say that it is one."""
@@ -270,6 +282,14 @@ class Login:
         return Visit(service, client, host(peer.server_address), peer.tls)
 
     # ---- the password -----------------------------------------------------------------------------------------------
+    async def _in_turn(self, name: str, password: str, peer: Peer) -> Entry:
+        """Check it when it is the address's turn, unless the same is checked already or was while it waited."""
+        digest = self._digest(name, password)
+        if digest in self._checking:
+            return await self._checked(name, password)
+        async with self._badguys.turn(peer.address):
+            return self._recall(digest) or await self._checked(name, password)
+
     async def _checked(self, name: str, password: str) -> Entry:
         """Ask the directory, once for all who ask the same at the same time. A client that goes stops no other."""
         digest = self._digest(name, password)

@@ -277,7 +277,7 @@ class PrometheusObserver:
 
 
 LOGGED_IN: Final = ("ok", "cached")
-LOGIN_RESULTS: Final = (*LOGGED_IN, "unavailable", "banned", "throttled", *(refusal.value for refusal in LoginRefusal))
+LOGIN_RESULTS: Final = (*LOGGED_IN, "unavailable", "throttled", *(refusal.value for refusal in LoginRefusal))
 DNS_RESULTS: Final = ("named", "unnamed", "spoofed", "unavailable")
 _DIRECTORY_LABELS: Final = ("operation", "result")
 _COMMAND_LABELS: Final = ("service", "command", "result")

@@ -106,7 +106,7 @@ class _Service:
         self._tls = _server_tls(configuration.value, self._options.value)
         self._directory = open_directory(configuration, process.observer)
         self._client = _store_client(process)
-        self._names = HostNames(observer=process.observer)
+        self._names = HostNames(configuration.value.access.nameservers, observer=process.observer)
         self._badguys = self._open_badguys()
         self._runtime = self._make_runtime()
         self._front = make(self._runtime)

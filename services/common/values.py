@@ -10,6 +10,7 @@ from ipaddress import ip_address, ip_network
 from string import punctuation
 from typing import Any, Final, get_type_hints
 
+from services.common.access.nameservers import parse_nameserver
 from services.common.access.realms import check_realm
 from services.common.access.service import check_filter
 from services.common.directory.ldap.entries import parse_role
@@ -207,6 +208,7 @@ def _is_target(text: str) -> bool:
 SYNTAXES: Final[dict[str, tuple[str, Callable[[str], bool]]]] = {
     "address": ("an IP address or host name; * is every address", _is_host),
     "network": ("a network such as 192.0.2.0/24 or an IP address", _holds(ip_network)),
+    "nameserver": ("an IP address, or address:port", _holds(parse_nameserver)),
     "target": ("host:port or unix:PATH", _is_target),
     "ldapserver": ("ldap://HOST[:PORT] or ldaps://HOST[:PORT]", _holds(parse_place)),
     "ldapfilter": ("an LDAP filter such as `(&(objectClass=inetOrgPerson)(uid=%U))`", _holds(check_template)),

@@ -37,6 +37,7 @@ REFUSALS: Final[Mapping[LoginRefusal, str]] = {
     LoginRefusal.AUTHORIZATION: "The account cannot log in at present.",
     LoginRefusal.PLAINTEXT: "Passwords are not taken on this connection; use HTTPS.",
     LoginRefusal.SESSIONS: "The account has as many connections as it may.",
+    LoginRefusal.BANNED: "Access from your address is closed for now.",
 }
 """What a client is told of each refusal."""
 

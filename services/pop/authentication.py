@@ -32,6 +32,7 @@ REFUSALS: Final[dict[LoginRefusal, Text]] = {
     LoginRefusal.AUTHORIZATION: Text.LOGIN_BARRED,
     LoginRefusal.PLAINTEXT: Text.PASSWORD_IN_CLEAR,
     LoginRefusal.SESSIONS: Text.TOO_MANY_SESSIONS,
+    LoginRefusal.BANNED: Text.SHUT_OUT,
 }
 
 
@@ -131,6 +132,9 @@ def _ask(session: Session, state: Authorization, exchange: Exchange, challenge: 
 def _counting_failures(session: Session, state: Authorization) -> Iterator[None]:
     try:
         yield
+    except LoginRefused as refused:
+        _count_failure(session, state, refused.kind)
+        raise RefusedError(REFUSALS[refused.kind]) from None
     except SaslError as error:
         _count_failure(session, state)
         raise RefusedError(Text.CANCELLED if isinstance(error, SaslCancelledError) else Text.BAD_RESPONSE) from None
@@ -145,7 +149,7 @@ async def _log_in(session: Session, state: Authorization, end: End) -> bytes:
         if identity is None:
             identity = await shared.authentication.finish(end, peer)
     except LoginRefused as error:
-        _count_failure(session, state)
+        _count_failure(session, state, error.kind)
         raise RefusedError(REFUSALS[error.kind]) from None
     account = identity.entry.account
     drop = await shared.maildrops.open(account)
@@ -161,9 +165,9 @@ def _check_passwords(session: Session) -> None:
         raise RefusedError(Text.PASSWORD_IN_CLEAR)
 
 
-def _count_failure(session: Session, state: Authorization) -> None:
+def _count_failure(session: Session, state: Authorization, kind: LoginRefusal | None = None) -> None:
     state.failures += 1
-    if state.failures >= MAX_FAILURES:
+    if state.failures >= MAX_FAILURES or kind is LoginRefusal.BANNED:
         session.link.close()
 
 

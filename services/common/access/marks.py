@@ -105,7 +105,9 @@ class Mark:
         return max(self.until, self.last + rules.decay, self.since + rules.window if rules.failures else 0.0)
 
     def failed(self, penalty: float, rules: MarkRules, now: float) -> Mark:
-        """After one more failure."""
+        """After one more failure; those that were on their way when it was shut out change nothing."""
+        if self.banned(now):
+            return self
         badness = min(self.wait(rules, now) + penalty, rules.maxbadness)
         counts = 0 <= now - self.since < rules.window
         failures, since = (self.failures + 1, self.since) if counts else (1, now)

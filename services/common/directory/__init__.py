@@ -142,7 +142,8 @@ class LoginRefusal(Enum):
     the directory, after too many wrong passwords) looks the same to it. To who gave the right password alone is said:
     INACTIVE (inactive, disabled, hold), EXPIRED and MUST_CHANGE (the password), ELSEWHERE (another host has the mail),
     ACCESS (a filter of the account or its domain). AUTHORIZATION: may not act for that other account. PLAINTEXT:
-    passwords are not taken on this connection. SESSIONS: the account has as many sessions as it may.
+    passwords are not taken on this connection. SESSIONS: the account has as many sessions as it may. BANNED: nothing
+    was tried, because the client's address is shut out.
     """
 
     CREDENTIALS = "credentials"
@@ -155,6 +156,7 @@ class LoginRefusal(Enum):
     AUTHORIZATION = "authorization"
     PLAINTEXT = "plaintext"
     SESSIONS = "sessions"
+    BANNED = "banned"
 
 
 class LoginRefused(Exception):  # noqa: N818 - an answer, not a fault

@@ -31,6 +31,7 @@ LOGIN_REFUSALS: Final[dict[LoginRefusal, replies.Refusal]] = {
     LoginRefusal.AUTHORIZATION: replies.Refusal(b"Not as that account", b"AUTHORIZATIONFAILED"),
     LoginRefusal.PLAINTEXT: replies.Refusal(b"Passwords are not taken on this connection", b"PRIVACYREQUIRED"),
     LoginRefusal.SESSIONS: replies.Refusal(b"Too many sessions", b"LIMIT"),
+    LoginRefusal.BANNED: replies.Refusal(b"Access from your address is closed for now", b"UNAVAILABLE"),
 }
 """What a client may learn of a refused login (RFC 5530 section 3)."""
 
@@ -81,8 +82,11 @@ def _advance(session: Session, exchange: Exchange, take_step: Callable[[], Step]
 
 async def _settle(session: Session, exchange: Exchange, step: Step) -> bytes:
     """The mechanism wants something of the directory first, or has come to its end by that."""
-    with _malformed(), _unavailable():
-        settled = await session.service.authentication.settle(exchange, step, session.wire.peer)
+    try:
+        with _malformed(), _unavailable():
+            settled = await session.service.authentication.settle(exchange, step, session.wire.peer)
+    except LoginRefused as refused:
+        _refuse(session, refused.kind)
     if isinstance(settled, Challenge):
         return _ask(session, exchange, settled)
     return await _finish(session, settled)
@@ -170,7 +174,7 @@ def _refuse(session: Session, kind: LoginRefusal) -> NoReturn:
     state = session.state
     if isinstance(state, NotAuthenticated):
         state.failures += 1
-        if state.failures >= MAX_FAILURES:
+        if state.failures >= MAX_FAILURES or kind is LoginRefusal.BANNED:
             session.wire.close()
             goodbye = replies.bye(b"Too many failed logins")
     raise Refused(refusal.text, refusal.code, goodbye)

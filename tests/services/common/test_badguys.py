@@ -11,7 +11,7 @@ import pytest
 from services.common import badguys as module
 from services.common.access.marks import FOR_EVER, Ban, network_key
 from services.common.accessoptions import AccessOptions
-from services.common.badguys import BadGuys, HeldUp, open_marks
+from services.common.badguys import BadGuys, Throttled, open_marks
 from services.common.directory import DirectoryUnavailable, LoginRefused
 from services.common.limits import CommandSlots, in_slot
 from services.common.live import Live
@@ -140,10 +140,19 @@ async def test_many_failures_shut_out_and_no_password_is_tried_any_more(
     assert "address shut out" in caplog.messages
     assert badguys.counts() == {"delayed": 1, "banned": 1}
     people.passwords = {}
-    with pytest.raises(DirectoryUnavailable, match="banned"):
+    with pytest.raises(LoginRefused, match="banned"):
         await login.password("imap", ANNA, PASSWORD, Peer(BAD))
     clock.now += 100
     assert not badguys.banned(BAD)
+
+
+async def test_what_waits_for_its_turn_when_the_address_is_shut_out_is_not_tried(clock: Clock) -> None:
+    badguys = made(clock, banfailures=1)
+    async with badguys.turn(BAD):
+        badguys.failed("imap", BAD)
+    with pytest.raises(LoginRefused, match="banned"):
+        async with badguys.turn(BAD):
+            pass
 
 
 async def test_after_the_decay_nothing_is_looked_for(clock: Clock) -> None:
@@ -192,7 +201,7 @@ async def test_a_wait_holds_no_slot_and_there_is_an_end_to_those_who_wait(monkey
     waiting = [asyncio.create_task(in_slot(slots, login.password("imap", ANNA, PASSWORD, peer))) for _ in range(3)]
     await all_wait.wait()
     assert waiters == [0, 0, 0]
-    with pytest.raises(DirectoryUnavailable, match="throttled"):
+    with pytest.raises(Throttled):
         await login.password("imap", ANNA, PASSWORD, peer)
     gate.set()
     assert [entry.account for entry in await asyncio.gather(*waiting)] == [ANNA] * 3
@@ -202,7 +211,7 @@ async def test_too_many_that_wait_are_refused(clock: Clock, monkeypatch: pytest.
     monkeypatch.setattr(module, "WAIT_OF_ALL", 0)
     badguys = made(clock)
     badguys.failed("imap", BAD)
-    with pytest.raises(HeldUp):
+    with pytest.raises(Throttled):
         await badguys.hold_up("imap", BAD)
     await badguys.hold_up("imap", GOOD)
 

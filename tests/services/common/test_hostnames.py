@@ -23,7 +23,7 @@ SIX_REVERSE = ("7.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.
 
 
 def names_of(server: NameServer, seconds: float = 20) -> HostNames:
-    return HostNames(["127.0.0.1"], server.port, seconds)
+    return HostNames([f"127.0.0.1:{server.port}"], seconds)
 
 
 async def test_a_name_that_leads_back_is_known_and_remembered() -> None:
@@ -126,7 +126,7 @@ async def test_a_fault_of_the_look_up_leaves_nobody_waiting() -> None:
 async def test_look_ups_are_counted_by_their_result() -> None:
     recorder = Recorder()
     async with name_server(dict(GOOD)) as server:
-        names = HostNames(["127.0.0.1"], server.port, 20, recorder)
+        names = HostNames([f"127.0.0.1:{server.port}"], 20, recorder)
         await names.find(HERE)
         await names.find(HERE)
         await names.find("192.0.2.1")

@@ -119,7 +119,7 @@ async def test_names_are_looked_up_where_a_rule_needs_them() -> None:
     zone = {("7.2.0.192.in-addr.arpa", "PTR"): "mail.example.org.", ("mail.example.org", "A"): "192.0.2.7"}
     people = People({ANNA: PASSWORD}, access={ANNA: ("+imap:.example.org",)})
     async with name_server(zone) as server:
-        login = Login(people, Live(DirectoryOptions(faildelay=0)), names=HostNames(["127.0.0.1"], server.port))
+        login = Login(people, Live(DirectoryOptions(faildelay=0)), names=HostNames([f"127.0.0.1:{server.port}"]))
         assert await login.password("imap", ANNA, PASSWORD, CLEAR)
         asked = len(server.asked)
         assert login.cached("imap", ANNA, PASSWORD, CLEAR) is not None

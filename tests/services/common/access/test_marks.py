@@ -66,6 +66,11 @@ def test_many_failures_shut_out_for_a_while() -> None:
     assert not mark.released().banned(NOW)
 
 
+def test_failures_that_were_on_their_way_do_not_lengthen_a_ban() -> None:
+    mark = failed(Mark(KEY), 5)
+    assert failed(mark, 20, NOW + 10) == mark
+
+
 def test_failures_count_only_within_the_window() -> None:
     mark = failed(failed(Mark(KEY), 4), 1, NOW + 600)
     assert not mark.banned(NOW + 600)
