@@ -58,9 +58,13 @@ def tree(users: int) -> list[str]:
 class LdapMailkeep(Mailkeep):
     """Mailkeep over the directory; `cached` says whether logins are remembered."""
 
+    imap, pop, lmtp = 4143, 4110, 4524
+    metrics = (4943, 4910, 4924)
+
     def __init__(self, data: Path, slapd: Slapd, *, cached: bool) -> None:
         super().__init__(data)
         self._environ |= {
+            "MAILKEEP_STORE_ADMINPORT": "4964",
             "MAILKEEP_DIRECTORY_KIND": "ldap",
             "MAILKEEP_DIRECTORY_AUTHCACHETTL": "900" if cached else "0",
             "MAILKEEP_LDAP_SERVERS": slapd.url,
@@ -73,6 +77,8 @@ class LdapMailkeep(Mailkeep):
 
 class LdapDovecot(Dovecot):
     """Dovecot over the directory; `cached` switches its authentication cache on."""
+
+    imap, pop, lmtp = 5143, 5110, 5524
 
     def __init__(self, data: Path, slapd: Slapd, *, cached: bool) -> None:
         super().__init__(data)

@@ -417,7 +417,7 @@ class LdapOptions:
     passwordattribute: str = option("userPassword", "What compare compares with.", low=1, high=64, live=True)
     admingroup: str = option("", "Group whose members (member, uniqueMember) administer every account.", live=True)
     connections: int = option(
-        10, "Questions at once, and connections of a kind (searches, passwords), per process.", low=1, high=200
+        30, "Questions at once, and connections of a kind (searches, passwords), per process.", low=1, high=200
     )
     connecttimeout: int = option(
         5, "Seconds to connect to a server.", low=1, high=60, unit="s", live=True, legacy="local.ldapconnecttimeout"

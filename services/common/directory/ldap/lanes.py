@@ -72,6 +72,8 @@ class Lane:
         self._lost: LinkLost | None = None
         self.used = monotonic()
         """When it was last of use."""
+        self._pending: Callable[[], int] = getattr(connection, "pending", int)
+        """Octets that TLS has read and not handed out; without TLS `int()`, which is none."""
         connection.setblocking(False)
         self._loop.add_reader(connection.fileno(), self._readable)
 
@@ -148,13 +150,16 @@ class Lane:
 
     def _readable(self) -> None:
         try:
-            while self._lost is None:
+            more = True
+            while more and self._lost is None:
                 octets = self._socket.recv(_CHUNK)
                 if not octets:
                     self._lose(LinkLost("the server has closed the connection"))
                     return
                 self._received += octets
                 self._take()
+                # What TLS has read ahead tells the event loop nothing.
+                more = self._lost is None and self._pending() > 0
         except (BlockingIOError, ssl.SSLWantReadError):
             return
         except (OSError, wire.WireError) as error:
