@@ -23,6 +23,8 @@ IDENTITY_FOLDER: Final = "/etc/mailkeep/identity"
 TLS_FOLDER: Final = "/etc/mailkeep/tls"
 USERS_FOLDER: Final = "/etc/mailkeep/users"
 DATA_FOLDER: Final = "/var/lib/mailkeep"
+RUN_FOLDER: Final = f"{DATA_FOLDER}/run"
+"""Where a front end keeps who is shut out (access.statefile). It is the pod's: a new container finds it again."""
 FILE: Final = "mailkeep.yaml"
 USERS_FILE: Final = "users.yaml"
 

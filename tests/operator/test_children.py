@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from mailoperator.children.monitoring import POD_MONITOR
 from mailoperator.children.pods import HASH_ANNOTATION
 from mailoperator.podconfig import FILE
 from mailoperator.spec import MailService
+from services.common.accessoptions import AccessOptions
 from services.common.configuration import load
 from tests.support.mailservices import UID, service
 
@@ -185,6 +187,15 @@ def test_pods_keep_to_the_restricted_standard(role: str) -> None:
         assert context["capabilities"] == {"drop": ["ALL"]}
         assert context["allowPrivilegeEscalation"] is False
         assert context["readOnlyRootFilesystem"] is True
+
+
+def test_front_ends_have_a_folder_of_the_pod_for_who_is_shut_out() -> None:
+    pod = built(service())["Deployment", "mail-imap"]["spec"]["template"]["spec"]
+    (volume,) = (each for each in pod["volumes"] if each["name"] == "run")
+    assert volume["emptyDir"]["medium"] == "Memory"
+    (mount,) = (each for each in pod["containers"][0]["volumeMounts"] if each["name"] == "run")
+    data = {each["name"]: each["value"] for each in pod["containers"][0]["env"]}["MAILKEEP_DATA"]
+    assert mount == {"name": "run", "mountPath": str(Path(data, AccessOptions().statefile).parent)}
 
 
 def test_a_pod_has_time_to_drain() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from mailoperator.children.pods import mounts, template
-from mailoperator.podconfig import TLS_FOLDER, USERS_FOLDER, front_end_values, restart_hash
+from mailoperator.podconfig import RUN_FOLDER, TLS_FOLDER, USERS_FOLDER, front_end_values, restart_hash
 from mailoperator.spec import ADMIN_PORTS, FrontEnd
 
 Child = dict[str, Any]
@@ -13,6 +13,8 @@ Child = dict[str, Any]
 MIN_READY_SECONDS: Final = 10
 UNREACHABLE_SECONDS: Final = 30
 """How long a pod of a front end stays bound to a node that is gone."""
+RUN_SIZE: Final = "8Mi"
+"""Of the folder for who is shut out; its file has one mebibyte."""
 SESSIONS_METRIC: Final = "mailkeep_sessions"
 _GONE: Final = ("node.kubernetes.io/unreachable", "node.kubernetes.io/not-ready")
 
@@ -58,6 +60,7 @@ def _container(front_end: FrontEnd) -> Child:
     ports.append({"name": "admin", "containerPort": ADMIN_PORTS[front_end.name], "protocol": "TCP"})
     mounted = [
         *mounts(front_end.name),
+        {"name": "run", "mountPath": RUN_FOLDER},
         *({"name": name, "mountPath": path, "readOnly": True} for name, path in _files(front_end)),
     ]
     return {"ports": ports, "volumeMounts": mounted}
@@ -78,8 +81,11 @@ def users_secret(front_end: FrontEnd) -> dict[str, str] | None:
 def _volumes(front_end: FrontEnd) -> list[Child]:
     secrets = {"tls": front_end.service.spec["tls"].get("secretRef"), "users": users_secret(front_end)}
     return [
-        {"name": name, "secret": {"secretName": secrets[name]["name"], "defaultMode": 0o440}}
-        for name, _ in _files(front_end)
+        {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": RUN_SIZE}},
+        *(
+            {"name": name, "secret": {"secretName": secrets[name]["name"], "defaultMode": 0o440}}
+            for name, _ in _files(front_end)
+        ),
     ]
 
 
