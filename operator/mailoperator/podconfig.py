@@ -63,7 +63,7 @@ def store_values(service: MailService) -> Values:
         "cafile": f"{IDENTITY_FOLDER}/ca.crt",
     }
     others = {name: {"enable": False} for name in front_ends()}
-    return {**others, STORE: own, "log": _given(service, "log")}
+    return {**others, STORE: own, "log": _given(service, "log"), "trace": _given(service, "trace")}
 
 
 def _admin(role: str) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from services.common.later import Later, Reply
 from services.common.limits import in_slot, without_slot
 from services.common.peer import Forwarded, Peer
 from services.common.telemetry import SESSION, SessionLog
+from services.common.tracing import SPAN, Span
 
 if TYPE_CHECKING:
     from services.common.listening import Listener
@@ -416,6 +417,7 @@ class Connection(Channel):
     async def _run(self, answer: Coroutine[Any, Any, bytes], started: float) -> None:
         reply = b""
         SESSION.set(self)
+        span = self._traced() if self.server.tracer is not None else None
         try:
             reply = await in_slot(self.server.slots, answer)
         except CancelledError:
@@ -423,6 +425,8 @@ class Connection(Channel):
         except Exception as error:
             if not self._state & LOST:
                 reply = self.failure(error)
+        if span is not None:
+            span.end(self.result)
         self._task = None
         self._over(reply, started)
 
@@ -434,6 +438,15 @@ class Connection(Channel):
             self._end()
         else:
             self._pump()
+
+    def _traced(self) -> Span | None:
+        """The span of the command that begins, if it is to have one. What is answered at once has none."""
+        server = self.server
+        if server.tracer is None or not self.command:
+            return None
+        span = server.tracer.begin(f"{server.service} {self.command}", self.session_id)
+        SPAN.set(span)
+        return span
 
     def _answered(self, reply: bytes, started: float) -> None:
         if reply:

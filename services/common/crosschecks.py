@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Final
 
+from services.common import traceexport
 from services.common.certmap import CertmapError
 from services.common.certmapfile import load_certmap
 from services.common.framesocket import MAX_SOCKET_PATH, frames_path
@@ -206,13 +207,16 @@ _PORT_ERRORS: Final[dict[int, str]] = {
 
 
 def check_files(configuration: Configuration) -> None:
-    """Whether the certificates can be used. Raises ConfigurationError."""
+    """Whether certificates and libraries that are asked for can be used. Raises ConfigurationError."""
     problems = []
     for option, load in _certificate_loads(configuration):
         try:
             load()
         except CertificateError as error:
             problems.append(Problem(option, "", str(error)))
+    if configuration.trace.endpoint and not traceexport.installed():
+        text = f"needs OpenTelemetry: install mailkeep[{traceexport.EXTRA}]"
+        problems.append(Problem("trace.endpoint", configuration.trace.endpoint, text))
     if problems:
         raise ConfigurationError(problems)
 

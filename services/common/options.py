@@ -465,6 +465,19 @@ class LogOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class TraceOptions:
+    """Traces of commands, by OpenTelemetry's protocol; they need the extra `tracing`."""
+
+    endpoint: str = option(
+        "", "Collector that takes traces by OTLP over gRPC, such as http://127.0.0.1:4317; empty: nothing is traced.",
+        syntax="otlp",
+    )  # fmt: skip
+    sample: int = option(
+        10, "How many of a thousand commands are traced; 1000 is all of them.", low=0, high=1000, live=True
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Configuration:
     """Every option's value. `data` is the data folder that relative paths are below."""
 
@@ -480,3 +493,4 @@ class Configuration:
     ldap: LdapOptions = LdapOptions()
     tls: TlsOptions = TlsOptions()
     log: LogOptions = LogOptions()
+    trace: TraceOptions = TraceOptions()

@@ -38,6 +38,7 @@ from services.common.options import Configuration
 from services.common.parent import end_with_parent
 from services.common.prometheus import PrometheusObserver
 from services.common.reloading import Reloader
+from services.common.traceexport import open_tracer
 from services.common.workthreads import COMPUTING, WorkThreads
 
 DEFAULT_LEVEL: Final = "default"
@@ -71,6 +72,7 @@ class Process:
         self.health.starting = True
         self.stopping = asyncio.Event()
         self.log = telemetry.session_logger(name)
+        self.tracer = open_tracer(name, self.configuration.part(lambda value: value.trace))
         self.reloader = Reloader(environ, self.configuration, self.observer, self.log)
         self.threads = WorkThreads("work", self._most_threads)
         self.observer.watch("threads", "Threads that there are for calls that block.", lambda: len(self.threads))
@@ -117,6 +119,8 @@ class Process:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            if self.tracer is not None:
+                await self.tracer.close()
             await self._admin.close()
 
     def started(self) -> None:

@@ -119,6 +119,7 @@ class _Service:
             observer=process.observer,
             slots=self._runtime.slots,
             tls=self._tls,
+            tracer=process.tracer,
             access=configuration.part(lambda value: value.access),
             names=self._names,
             badguys=self._badguys,

@@ -29,6 +29,7 @@ from services.common.peer import Forwarded
 from services.common.sessions import SessionRegistry
 from services.common.telemetry import NO_OBSERVER, Observer, session_logger
 from services.common.tls import CertificateUnavailable, ServerTls
+from services.common.tracing import Tracer
 
 __all__ = ["Listener", "SessionOptions", "StreamServer", "TurnedAway"]
 
@@ -78,6 +79,7 @@ class StreamServer:
         observer: Observer = NO_OBSERVER,
         slots: CommandSlots | None = None,
         tls: ServerTls | None = None,
+        tracer: Tracer | None = None,
         access: Live[AccessOptions] | None = None,
         names: HostNames | None = None,
         badguys: BadGuys | None = None,
@@ -91,6 +93,7 @@ class StreamServer:
         self.traffic = observer.traffic(service)
         self.slots = slots or CommandSlots(lambda: options.value.maxthreads)
         self.tls = tls
+        self.tracer = tracer
         self.loop = asyncio.get_running_loop()
         self.wheel = Wheel(self.loop, tick)
         self.patience: list[float] = []

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from services.common.options import LogOptions
+from services.common.tracing import current
 
 LEVELS: Final[dict[str, int]] = {
     "debug": logging.DEBUG,
@@ -265,6 +266,9 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
     fields: dict[str, object] = {"time": when, "level": record.levelname.lower(), "event": record.getMessage()}
     given = getattr(record, "fields", None)
     fields.update(given if given is not None else {"logger": record.name})
+    span = current()
+    if span is not None:
+        fields["trace"] = span.trace_id
     if hasattr(record, "dropped"):
         fields["dropped"] = record.dropped
     if record.exc_info and record.exc_info[1] is not None:

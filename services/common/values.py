@@ -205,11 +205,17 @@ def _is_target(text: str) -> bool:
     return bool(colon) and _is_host(host.strip("[]")) and port.isdecimal() and 0 < int(port) < 65_536
 
 
+def _is_otlp(text: str) -> bool:
+    scheme, mark, place = text.partition("://")
+    return scheme in ("http", "https") and bool(mark) and not place.startswith("unix:") and _is_target(place)
+
+
 SYNTAXES: Final[dict[str, tuple[str, Callable[[str], bool]]]] = {
     "address": ("an IP address or host name; * is every address", _is_host),
     "network": ("a network such as 192.0.2.0/24 or an IP address", _holds(ip_network)),
     "nameserver": ("an IP address, or address:port", _holds(parse_nameserver)),
     "target": ("host:port or unix:PATH", _is_target),
+    "otlp": ("http://HOST:PORT or https://HOST:PORT", _is_otlp),
     "ldapserver": ("ldap://HOST[:PORT] or ldaps://HOST[:PORT]", _holds(parse_place)),
     "ldapfilter": ("an LDAP filter such as `(&(objectClass=inetOrgPerson)(uid=%U))`", _holds(check_template)),
     "ldaprole": ("ROLE=ATTRIBUTE", _holds(parse_role)),

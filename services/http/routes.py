@@ -15,6 +15,7 @@ from aiohttp import web
 
 from services.common.errors import StoreError, result_of
 from services.common.limits import in_slot
+from services.common.tracing import SPAN, Span, current
 from services.http.credentials import is_host
 from services.http.handlers import login
 from services.http.handlers.exchange import Exchange
@@ -92,6 +93,7 @@ class Router:
             self._demand_tls(exchange)
             route, exchange.values = self._route(request)
             name = route.name
+            SPAN.set(self._span(name, connection))
             response = await in_slot(connection.server.slots, self._run(route, exchange))
         except Problem as problem:
             exchange.result = "no"
@@ -105,6 +107,11 @@ class Router:
             response = _problem(Problem(500, "The request failed."))
         self._finish(response, exchange, name, started)
         return response
+
+    def _span(self, name: str, connection: HttpConnection) -> Span | None:
+        """The request's own, where it is traced. What a client says of its traces is not taken over."""
+        tracer = connection.server.tracer
+        return None if tracer is None else tracer.begin(f"http {name}", connection.session_id)
 
     async def _run(self, route: Route, exchange: Exchange) -> web.StreamResponse:
         if not route.public:
@@ -141,6 +148,9 @@ class Router:
         if exchange.secure:
             response.headers.setdefault("Strict-Transport-Security", HSTS)
         seconds = perf_counter() - started
+        span = current()
+        if span is not None:
+            span.end(exchange.result)
         connection.server.observer.command("http", name, exchange.result, seconds)
         connection.log.debug(
             "request", method=request.method, path=request.path, status=response.status, seconds=seconds

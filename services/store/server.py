@@ -19,6 +19,7 @@ from grpc_health.v1.health import aio as health
 from services.common.framesocket import MAX_SOCKET_PATH, frames_path
 from services.common.options import StoreOptions
 from services.common.storeclient.channel import MAX_MESSAGE, Options
+from services.common.tracing import Tracer
 from services.store.framelane import FrameLane
 from services.store.mailstore import MailStore
 from services.store.processes import Processes
@@ -100,6 +101,7 @@ class StoreServer:
         listeners: Listeners,
         largest: Callable[[], int],
         observer: CommandObserver | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         """`largest` gives the most octets of one message; `observer` is told of every call."""
         self._listeners = listeners
@@ -113,6 +115,7 @@ class StoreServer:
             maintenance,
             UploadRoom(largest),
             observer=observer,
+            tracer=tracer,
             stream_seconds=age,
         )
         self._server = grpc.aio.server(

@@ -55,6 +55,7 @@ class StoreService:
             listeners_of(self._options.value, process.configuration.value.data),
             lambda: self._options.value.maxmessagesize,
             process.observer,
+            process.tracer,
         )
         self._options.subscribe(self._rules.reload)
         self._options.subscribe(embedded.apply)

@@ -260,3 +260,12 @@ def test_the_claim_is_as_large_as_the_spec_says() -> None:
     claim = built(service(store={"storage": storage}))["StatefulSet", "mail-store"]["spec"]["volumeClaimTemplates"][0]
     assert claim["spec"]["resources"]["requests"]["storage"] == "50Gi"
     assert claim["spec"]["storageClassName"] == "fast"
+
+
+def test_traces_have_a_way_out_of_every_pod() -> None:
+    tracing = {"endpoint": "http://collector.watch:4317", "sample": 5}
+    for role in ("store", "imap"):
+        assert config(role, trace=tracing)["trace"] == tracing
+        way = {"ports": [{"protocol": "TCP", "port": 4317}]}
+        assert way in built(service(trace=tracing))["NetworkPolicy", f"mail-{role}"]["spec"]["egress"]
+        assert way not in built(service())["NetworkPolicy", f"mail-{role}"]["spec"]["egress"]

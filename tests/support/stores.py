@@ -17,6 +17,7 @@ from services.common.options import Configuration, StoreOptions
 from services.common.store import Store
 from services.common.storeclient import connect
 from services.common.storeclient.channel import target_of
+from services.common.tracing import Tracer
 from services.store.backends import Database, Transaction
 from services.store.backends.memory import open_memory
 from services.store.embedded import EmbeddedStore
@@ -91,24 +92,25 @@ async def embedded(folder: Path) -> AsyncIterator[OpenStore]:
 @asynccontextmanager
 async def over_frames(_: Path) -> AsyncIterator[OpenStore]:
     """In memory, behind a server and a client on the same machine."""
-    async with _served(frames=True) as opened:
+    async with served(frames=True) as opened:
         yield opened
 
 
 @asynccontextmanager
 async def over_grpc(_: Path) -> AsyncIterator[OpenStore]:
     """In memory, behind a server and a client that use gRPC alone, as from another machine."""
-    async with _served(frames=False) as opened:
+    async with served(frames=False) as opened:
         yield opened
 
 
 @asynccontextmanager
-async def _served(*, frames: bool) -> AsyncIterator[OpenStore]:
+async def served(*, frames: bool, tracer: Tracer | None = None) -> AsyncIterator[OpenStore]:
+    """In memory, behind a server and a client."""
     folder = await asyncio.to_thread(tempfile.mkdtemp, prefix="mk")  # the path of a socket has 107 bytes
     configuration = Configuration(folder, store=OPTIONS)
     async with memory(Path(folder)) as opened:
         server = StoreServer(
-            opened.rules, NoMaintenance(), listeners_of(OPTIONS, folder), lambda: OPTIONS.maxmessagesize
+            opened.rules, NoMaintenance(), listeners_of(OPTIONS, folder), lambda: OPTIONS.maxmessagesize, tracer=tracer
         )
         await server.start()
         target = target_of(configuration)

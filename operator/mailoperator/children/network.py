@@ -19,12 +19,12 @@ def network_children(service: MailService) -> list[Child]:
 
 
 def store_policy(service: MailService) -> Child:
-    """In: calls from this site's front ends, scrapes and probes. Out: nothing but names."""
+    """In: calls from this site's front ends, scrapes and probes. Out: names, and traces where they are wanted."""
     callers = [{"podSelector": {"matchLabels": service.selector(each.name)}} for each in service.front_ends]
     ingress: list[Child] = [{"ports": [_tcp(ADMIN_PORTS[STORE])]}]
     if callers:
         ingress.append({"from": callers, "ports": [_tcp(STORE_PORT)]})
-    return _policy(service, STORE, ingress, [_DNS])
+    return _policy(service, STORE, ingress, [_DNS, *_collector(service)])
 
 
 def front_end_policy(front_end: FrontEnd) -> Child:
@@ -32,8 +32,14 @@ def front_end_policy(front_end: FrontEnd) -> Child:
     service = front_end.service
     opened = [_tcp(inside) for _, inside in front_end.ports.values()]
     store = {"to": [{"podSelector": {"matchLabels": service.selector(STORE)}}], "ports": [_tcp(STORE_PORT)]}
-    egress = [store, _DNS, *service.spec["network"].get("egress", [])]
+    egress = [store, _DNS, *_collector(service), *service.spec["network"].get("egress", [])]
     return _policy(service, front_end.name, [{"ports": [*opened, _tcp(ADMIN_PORTS[front_end.name])]}], egress)
+
+
+def _collector(service: MailService) -> list[Child]:
+    """The way to the collector of traces, wherever its host is: policies know no names."""
+    port = service.spec["trace"].get("endpoint", "").rpartition(":")[2]
+    return [{"ports": [_tcp(int(port))]}] if port.isdecimal() else []
 
 
 def _policy(service: MailService, role: str, ingress: list[Child], egress: list[Child]) -> Child:

@@ -17,6 +17,7 @@ from services.common.directory import (
     LoginRefused,
 )
 from services.common.telemetry import Observer
+from services.common.tracing import within
 
 T = TypeVar("T")
 
@@ -26,6 +27,7 @@ _RESULTS: Final[dict[type[Exception], str]] = {
     DirectoryUnavailable: "unavailable",
 }
 """Answers that come as exceptions, in the metric's words; any other one is `error`."""
+_ANSWERS: Final = (LoginRefused, AddressUnknown)
 
 
 class ObservedDirectory:
@@ -75,7 +77,7 @@ class ObservedDirectory:
     async def _timed(self, operation: str, answer: Awaitable[T]) -> T:
         started, result = perf_counter(), "ok"
         try:
-            return await answer
+            return await within(f"directory {operation}", answer, _ANSWERS)
         except Exception as error:
             result = _RESULTS.get(type(error), "error")
             raise

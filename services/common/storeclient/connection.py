@@ -27,6 +27,7 @@ from services.common.storeclient.exchange import Exchange, StreamLostError
 from services.common.storeclient.standing import FIRST_DELAY, LONGEST_DELAY, keep_stream
 from services.common.storeclient.status import error_of_call
 from services.common.storeclient.streams import GrpcStream, SocketStream, Stream
+from services.common.tracing import TRACEPARENT, calling, current_context, traceparent
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -148,7 +149,7 @@ class Connection:
 
     def __init__(self, target: Target, metadata: Metadata, storewait: float, observer: CallObserver | None) -> None:
         """Raises OSError where a certificate file cannot be read."""
-        self.metadata = metadata
+        self._metadata = metadata
         self.storewait = storewait
         self._target = target
         self._stamp = stamp_of(target)
@@ -177,10 +178,16 @@ class Connection:
         self._retired.add(task)
         task.add_done_callback(self._retired.discard)
 
+    @property
+    def metadata(self) -> Metadata:
+        """For a call of its own: who calls, and the span that it is a part of."""
+        context = current_context()
+        return (*self._metadata, (TRACEPARENT, traceparent(context))) if context else self._metadata
+
     def _open_stream(self) -> Stream:
         if self._target.frames:
-            return SocketStream(self._target.frames, self.metadata)
-        return GrpcStream(self.channel, self.metadata)
+            return SocketStream(self._target.frames, self._metadata)
+        return GrpcStream(self.channel, self._metadata)
 
     @property
     def ready(self) -> bool:
@@ -225,8 +232,14 @@ class Connection:
 
         return await self.persist(name, attempt, None if settled is None else (settled, []))
 
-    async def persist(
+    def persist(
         self, name: str, attempt: Callable[[Patience], Awaitable[T]], settled: tuple[Reason, T] | None = None
+    ) -> Awaitable[T]:
+        """As `_persist`; a call of a command that is traced is a part of its trace, with all that it waits for."""
+        return calling(f"store {name}", self._persist(name, attempt, settled))
+
+    async def _persist(
+        self, name: str, attempt: Callable[[Patience], Awaitable[T]], settled: tuple[Reason, T] | None
     ) -> T:
         """Try until it succeeds or rule 1 ends it.
 

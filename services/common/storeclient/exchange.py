@@ -18,6 +18,7 @@ from services.common.storeclient import frames
 from services.common.storeclient.channel import MAX_MESSAGE
 from services.common.storeclient.status import error_of
 from services.common.storeclient.streams import Stream
+from services.common.tracing import current_context
 
 FRAME_BYTES: Final = 1 << 20
 """A frame takes no further call once it is this large."""
@@ -39,7 +40,7 @@ class StreamLostError(StoreError):
 class _Waiting:
     """A call without its last answer."""
 
-    __slots__ = ("deadline", "future", "name", "parts", "request", "sent")
+    __slots__ = ("deadline", "future", "name", "parts", "request", "sent", "trace")
 
     def __init__(self, name: str, request: bytes, deadline: float, future: asyncio.Future[list[Any]]) -> None:
         self.name = name
@@ -48,6 +49,7 @@ class _Waiting:
         self.future = future
         self.parts: list[Any] = []
         self.sent = False
+        self.trace = current_context()
 
 
 class Exchange:
@@ -129,7 +131,7 @@ class Exchange:
                     break
                 room -= size
                 timeout = max(1, int((waiting.deadline - now) * 1000))
-                pieces += frames.call(number, timeout, waiting.name, waiting.request)
+                pieces += frames.call(number, timeout, waiting.name, waiting.request, waiting.trace)
                 waiting.sent = True
                 self._in_flight += 1
             self._queue.popleft()

@@ -50,6 +50,7 @@ _CANCELLED: Final = _tag(exchange_pb2.ExchangeRequest.DESCRIPTOR, "cancelled", _
 _ANSWERS: Final = _tag(exchange_pb2.ExchangeResponse.DESCRIPTOR, "answers", _LENGTH)
 _CALL_ID: Final = _tag(_CALL, "id", _VARINT)
 _TIMEOUT: Final = _tag(_CALL, "timeout_ms", _VARINT)
+_TRACE: Final = _tag(_CALL, "trace", _LENGTH)
 _ANSWER_ID: Final = _tag(_ANSWER, "id", _VARINT)
 _MORE: Final = _tag(_ANSWER, "more", _VARINT) + b"\x01"
 _BODIES: Final = _tag(bodies_pb2.ReadBodiesResponse.DESCRIPTOR, "bodies", _LENGTH)
@@ -78,9 +79,11 @@ def bodies(messages: Sequence[bytes]) -> Serialised:
     return Serialised(b"".join(pieces))
 
 
-def call(number: int, timeout_ms: int, name: str, request: bytes) -> Entry:
+def call(number: int, timeout_ms: int, name: str, request: bytes, trace: bytes = b"") -> Entry:
     """One `Call` of an `ExchangeRequest`; `name` is the field of its request."""
     head = _CALL_ID + varint(number) + _TIMEOUT + varint(timeout_ms)
+    if trace:
+        head += _TRACE + varint(len(trace)) + trace
     return _entry(_CALLS, head + _REQUESTS[name] + varint(len(request)), request)
 
 

@@ -17,6 +17,7 @@ from typing import Final
 
 from services.common.errors import Reason, StoreError
 from services.common.segments import segment_folder, segment_path
+from services.common.tracing import within
 from services.store.backends import Location
 from services.store.backends.digests import DIGEST_SIZE, matches
 from services.store.backends.jobs import Inbox, Outcomes, Ticket
@@ -208,7 +209,7 @@ class SegmentBodyStore:
 
         Raises STORAGE_FULL, RESOURCE_EXHAUSTED (too many bytes wait), UNAVAILABLE (closed).
         """
-        return await self.begin(body, digest)
+        return await within("body to disk", self.begin(body, digest))
 
     def begin(self, body: bytes, digest: bytes) -> asyncio.Future[Location]:
         """See `put`: what it waits for."""

@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 
 import apsw
 
+from services.common.tracing import within
 from services.store.backends import Rule
 from services.store.backends.jobs import Inbox, Job, Outcomes
 from services.store.backends.sqliteconnection import (
@@ -175,7 +176,7 @@ class SqliteDatabase:
             self.reading.put(job)
         else:
             self._inbox.submit(job)
-        return await job.future  # type: ignore[no-any-return]
+        return await within("read", job.future)
 
     async def write(self, rule: Rule[T], *, committed: Callable[[T], None] | None = None) -> T:
         """Run a rule; returns once it is durable. A caller that is cancelled leaves the others of its group alone,
@@ -183,7 +184,7 @@ class SqliteDatabase:
         """
         job = Job(self.outcomes.admit(), rule, reads=False, committed=committed)
         self._inbox.submit(job)
-        return await job.future  # type: ignore[no-any-return]
+        return await within("commit", job.future)
 
     async def close(self) -> None:
         """Finish what is queued, then release files and threads."""

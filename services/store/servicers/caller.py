@@ -8,6 +8,7 @@ from typing import Final
 
 from services.common.errors import Reason, StoreError
 from services.common.storeclient.channel import PROCESS_KEY, ROLE_KEY
+from services.common.tracing import TRACEPARENT, read_traceparent
 from services.store.roles import ROLES, role_of_names
 from services.store.status import ServicerContext
 
@@ -34,6 +35,12 @@ def caller_of(context: ServicerContext) -> Caller:
     """The caller of a call. Raises INVALID_ARGUMENT where its process has no usable name."""
     metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
     return _caller(_role(context, metadata), metadata)
+
+
+def context_of(context: ServicerContext) -> bytes:
+    """The span that a call is a part of, b"" for none."""
+    given = dict(context.invocation_metadata() or ()).get(TRACEPARENT, "")
+    return read_traceparent(given) if isinstance(given, str) else b""
 
 
 def local_caller(metadata: Mapping[str, str]) -> Caller:

@@ -12,6 +12,7 @@ from services.common.domain import AccountId, Maildrop
 from services.common.errors import StoreError, result_of
 from services.common.store import Store
 from services.common.storeclient.maintenance import Compacted, Finding
+from services.common.tracing import SPAN, Tracer, current
 from services.store.changes import ChangeHub
 from services.store.processes import Processes
 from services.store.uploads import UploadRoom
@@ -57,15 +58,24 @@ class Desk:
     maintenance: MaintenanceWork
     uploads: UploadRoom
     observer: CommandObserver | None = None
+    tracer: Tracer | None = None
     stream_seconds: float | None = None
     """Seconds after which a long stream ends, so that its caller finds new replicas; None: never."""
     draining: asyncio.Event = field(default_factory=asyncio.Event)
 
     def observe(self, method: str, started: float, refused: StoreError | None = None) -> None:
-        """A call that began at `started` (perf_counter) is over."""
+        """A call that began at `started` (perf_counter) is over, and so is its span."""
+        result = "ok" if refused is None else result_of(refused.reason)
         if self.observer is not None:
-            result = "ok" if refused is None else result_of(refused.reason)
             self.observer.command("store", method, result, perf_counter() - started)
+        span = current()
+        if span is not None:
+            span.end(result)
+
+    def join(self, method: str, context: bytes) -> None:
+        """Go on with the caller's trace in the running task, until `observe`."""
+        if self.tracer is not None:
+            SPAN.set(self.tracer.join(method, context))
 
     async def until_over(self, listening: Coroutine[Any, Any, None], *others: asyncio.Task[None]) -> None:
         """Run a long stream's `listening` until it or one of the others ends, the server drains, or its time is over.

@@ -178,6 +178,8 @@ class _Calls:
 
     async def _run(self, call: exchange_pb2.Call, field: str) -> None:
         method, started = EXCHANGED[field], perf_counter()
+        if call.trace:
+            self._desk.join(method.name, call.trace)
         try:
             self._caller.check(method.name)
             replies: Any = method.handler(self._desk, getattr(call, field), self._caller)

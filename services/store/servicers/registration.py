@@ -40,7 +40,7 @@ from services.store.servicers import (
     messages,
     sessions,
 )
-from services.store.servicers.caller import Caller, caller_of
+from services.store.servicers.caller import Caller, caller_of, context_of
 from services.store.servicers.desk import Desk
 from services.store.servicers.method import Handler, requests
 from services.store.status import ServicerContext, abort, refusal
@@ -102,6 +102,8 @@ def _method_handler(desk: Desk, method: Any, handler: Handler) -> Any:
 async def _served(desk: Desk, name: str, context: ServicerContext) -> AsyncIterator[Caller]:
     """The caller of a call, checked; a failure inside is told to it."""
     started = perf_counter()
+    if desk.tracer is not None:
+        desk.join(name, context_of(context))
     try:
         caller = caller_of(context)
         caller.check(name)

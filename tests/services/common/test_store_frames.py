@@ -19,15 +19,20 @@ UIDS = st.lists(st.integers(1, (1 << 32) - 1), max_size=50).map(lambda uids: arr
 
 
 @given(
-    st.lists(st.tuples(NUMBERS, st.integers(1, (1 << 32) - 1), st.text(max_size=300)), max_size=5), st.lists(NUMBERS)
+    st.lists(
+        st.tuples(NUMBERS, st.integers(1, (1 << 32) - 1), st.text(max_size=300), st.binary(max_size=24)), max_size=5
+    ),
+    st.lists(NUMBERS),
 )
-def test_a_frame_of_calls_is_what_protobuf_would_write(calls: list[tuple[int, int, str]], gone: list[int]) -> None:
+def test_a_frame_of_calls_is_what_protobuf_would_write(
+    calls: list[tuple[int, int, str, bytes]], gone: list[int]
+) -> None:
     expected = exchange_pb2.ExchangeRequest(cancelled=gone)
     octets = frames.cancelled(gone) if gone else b""
-    for number, timeout, name in calls:
+    for number, timeout, name, trace in calls:
         request = mailboxes_pb2.GetMailboxRequest(account_id=number, name=name)
-        expected.calls.add(id=number, timeout_ms=timeout, get_mailbox=request)
-        octets += b"".join(frames.call(number, timeout, "get_mailbox", request.SerializeToString()))
+        expected.calls.add(id=number, timeout_ms=timeout, trace=trace, get_mailbox=request)
+        octets += b"".join(frames.call(number, timeout, "get_mailbox", request.SerializeToString(), trace))
     assert exchange_pb2.ExchangeRequest.FromString(octets) == expected
 
 

@@ -69,6 +69,7 @@ class Call(_message.Message):
 
     ID_FIELD_NUMBER: _builtins.int
     TIMEOUT_MS_FIELD_NUMBER: _builtins.int
+    TRACE_FIELD_NUMBER: _builtins.int
     OPEN_ACCOUNT_FIELD_NUMBER: _builtins.int
     LIST_MAILBOXES_FIELD_NUMBER: _builtins.int
     GET_MAILBOX_FIELD_NUMBER: _builtins.int
@@ -102,6 +103,8 @@ class Call(_message.Message):
     """Chosen by the caller; not used by another call that runs on this stream."""
     timeout_ms: _builtins.int
     """Milliseconds after which the store gives up; 0: INVALID_ARGUMENT."""
+    trace: _builtins.bytes
+    """The span that it is a part of: 16 octets of the trace's id and 8 of its own. Default: it is not traced."""
     @_builtins.property
     def open_account(self) -> _accounts_pb2.OpenAccountRequest:
         """AccountService.OpenAccount"""
@@ -223,6 +226,7 @@ class Call(_message.Message):
         *,
         id: _builtins.int = ...,
         timeout_ms: _builtins.int = ...,
+        trace: _builtins.bytes = ...,
         open_account: _accounts_pb2.OpenAccountRequest | None = ...,
         list_mailboxes: _mailboxes_pb2.ListMailboxesRequest | None = ...,
         get_mailbox: _mailboxes_pb2.GetMailboxRequest | None = ...,
@@ -255,7 +259,7 @@ class Call(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["append_messages", b"append_messages", "batch_modify_flags", b"batch_modify_flags", "commit_maildrop", b"commit_maildrop", "copy_messages", b"copy_messages", "create_mailbox", b"create_mailbox", "delete_mailbox", b"delete_mailbox", "deliver_message", b"deliver_message", "end_login", b"end_login", "end_logins", b"end_logins", "expunge_messages", b"expunge_messages", "fetch_columns", b"fetch_columns", "fetch_contents", b"fetch_contents", "find_blobs", b"find_blobs", "get_mailbox", b"get_mailbox", "list_logins", b"list_logins", "list_mailboxes", b"list_mailboxes", "list_subscriptions", b"list_subscriptions", "modify_flags", b"modify_flags", "modify_subscription", b"modify_subscription", "open_account", b"open_account", "open_login", b"open_login", "open_maildrop", b"open_maildrop", "read_bodies", b"read_bodies", "release_maildrop", b"release_maildrop", "rename_mailbox", b"rename_mailbox", "request", b"request", "search_messages", b"search_messages", "sync_emails", b"sync_emails", "sync_mailbox", b"sync_mailbox", "use_login", b"use_login"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["append_messages", b"append_messages", "batch_modify_flags", b"batch_modify_flags", "commit_maildrop", b"commit_maildrop", "copy_messages", b"copy_messages", "create_mailbox", b"create_mailbox", "delete_mailbox", b"delete_mailbox", "deliver_message", b"deliver_message", "end_login", b"end_login", "end_logins", b"end_logins", "expunge_messages", b"expunge_messages", "fetch_columns", b"fetch_columns", "fetch_contents", b"fetch_contents", "find_blobs", b"find_blobs", "get_mailbox", b"get_mailbox", "id", b"id", "list_logins", b"list_logins", "list_mailboxes", b"list_mailboxes", "list_subscriptions", b"list_subscriptions", "modify_flags", b"modify_flags", "modify_subscription", b"modify_subscription", "open_account", b"open_account", "open_login", b"open_login", "open_maildrop", b"open_maildrop", "read_bodies", b"read_bodies", "release_maildrop", b"release_maildrop", "rename_mailbox", b"rename_mailbox", "request", b"request", "search_messages", b"search_messages", "sync_emails", b"sync_emails", "sync_mailbox", b"sync_mailbox", "timeout_ms", b"timeout_ms", "use_login", b"use_login"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["append_messages", b"append_messages", "batch_modify_flags", b"batch_modify_flags", "commit_maildrop", b"commit_maildrop", "copy_messages", b"copy_messages", "create_mailbox", b"create_mailbox", "delete_mailbox", b"delete_mailbox", "deliver_message", b"deliver_message", "end_login", b"end_login", "end_logins", b"end_logins", "expunge_messages", b"expunge_messages", "fetch_columns", b"fetch_columns", "fetch_contents", b"fetch_contents", "find_blobs", b"find_blobs", "get_mailbox", b"get_mailbox", "id", b"id", "list_logins", b"list_logins", "list_mailboxes", b"list_mailboxes", "list_subscriptions", b"list_subscriptions", "modify_flags", b"modify_flags", "modify_subscription", b"modify_subscription", "open_account", b"open_account", "open_login", b"open_login", "open_maildrop", b"open_maildrop", "read_bodies", b"read_bodies", "release_maildrop", b"release_maildrop", "rename_mailbox", b"rename_mailbox", "request", b"request", "search_messages", b"search_messages", "sync_emails", b"sync_emails", "sync_mailbox", b"sync_mailbox", "timeout_ms", b"timeout_ms", "trace", b"trace", "use_login", b"use_login"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["open_account", "list_mailboxes", "get_mailbox", "create_mailbox", "rename_mailbox", "delete_mailbox", "list_subscriptions", "modify_subscription", "sync_mailbox", "fetch_columns", "modify_flags", "append_messages", "copy_messages", "expunge_messages", "search_messages", "read_bodies", "deliver_message", "open_maildrop", "commit_maildrop", "release_maildrop", "open_login", "use_login", "list_logins", "end_login", "end_logins", "batch_modify_flags", "sync_emails", "fetch_contents", "find_blobs"]  # noqa: Y015
     _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
