@@ -32,7 +32,7 @@ from services.common.later import Later, Reply
 from services.common.limits import in_slot, without_slot
 from services.common.peer import Forwarded, Peer
 from services.common.telemetry import SESSION, SessionLog
-from services.common.tracing import SPAN, Span
+from services.common.tracing import SPAN, Span, Tracer, within_span
 
 if TYPE_CHECKING:
     from services.common.listening import Listener
@@ -84,6 +84,7 @@ class Connection(Channel):
         "_clock",
         "_goodbye",
         "_origin",
+        "_span",
         "_want_close",
         "_want_tls",
         "_welcomed",
@@ -149,6 +150,8 @@ class Connection(Channel):
         self.result = "ok"
         self._clock = self.first_clock
         self._goodbye: Farewell | None = None
+        self._span: Span | None = None
+        """Of the command that runs, where it is traced."""
         self._origin = ""
         """The address of who speaks the protocol with us; "" where a balancer did not say it."""
         self._want_close = False
@@ -367,12 +370,12 @@ class Connection(Channel):
 
     def _answer_all(self) -> bool:
         """Whether it is the client's turn now; else a command runs, or the others have theirs."""
-        share = SHARE
+        share, tracer = SHARE, self.server.tracer
         while not self._state:
             started = perf_counter()
             self.result = "ok"
             try:
-                answer = self.step()
+                answer = self.step() if tracer is None else self._traced_step(tracer)
             except Exception as error:
                 answer = self.failure(error)
             if answer is None:
@@ -387,6 +390,17 @@ class Connection(Channel):
                 self._rest()
                 return False
         return True
+
+    def _traced_step(self, tracer: Tracer) -> Answer | None:
+        """`step` with a span, where chance has it so; whatever the command begins finds it."""
+        self._span = tracer.begin(self.server.service, self.session_id)
+        return within_span(self._span, self.step)
+
+    def _end_span(self, span: Span) -> None:
+        self._span = None
+        if self.command:
+            span.rename(f"{self.server.service} {self.command}")
+            span.end(self.result)
 
     def _begin(self, answer: Coroutine[Any, Any, bytes] | Later[Any], started: float) -> None:
         if type(answer) is Later:
@@ -417,7 +431,8 @@ class Connection(Channel):
     async def _run(self, answer: Coroutine[Any, Any, bytes], started: float) -> None:
         reply = b""
         SESSION.set(self)
-        span = self._traced() if self.server.tracer is not None else None
+        if self._span is not None:
+            SPAN.set(self._span)
         try:
             reply = await in_slot(self.server.slots, answer)
         except CancelledError:
@@ -425,8 +440,6 @@ class Connection(Channel):
         except Exception as error:
             if not self._state & LOST:
                 reply = self.failure(error)
-        if span is not None:
-            span.end(self.result)
         self._task = None
         self._over(reply, started)
 
@@ -439,19 +452,12 @@ class Connection(Channel):
         else:
             self._pump()
 
-    def _traced(self) -> Span | None:
-        """The span of the command that begins, if it is to have one. What is answered at once has none."""
-        server = self.server
-        if server.tracer is None or not self.command:
-            return None
-        span = server.tracer.begin(f"{server.service} {self.command}", self.session_id)
-        SPAN.set(span)
-        return span
-
     def _answered(self, reply: bytes, started: float) -> None:
         if reply:
             self.write(reply)
         server, result = self.server, self.result
+        if self._span is not None:
+            self._end_span(self._span)
         if self.command:
             server.observer.command(server.service, self.command, result, perf_counter() - started)
         if self._clock is IDLE and result != "bad":

@@ -71,6 +71,10 @@ class OtlpSpan:
         """See `Span.open`."""
         return self._span.is_recording()
 
+    def rename(self, name: str) -> None:
+        """See `Span.rename`."""
+        self._span.update_name(name)
+
     def part(self, name: str) -> Span:
         """See `Span.part`."""
         return self._inside(name, SpanKind.INTERNAL)

@@ -10,13 +10,14 @@ they are, in gRPC's metadata as `traceparent` (W3C Trace Context, section 3.2).
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Final, Protocol, TypeVar
 
 from services.common.errors import StoreError, result_of
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 CONTEXT_BYTES: Final = 24
 TRACEPARENT: Final = "traceparent"
@@ -40,6 +41,9 @@ class Span(Protocol):
     @property
     def open(self) -> bool:
         """Whether it has not ended. Tasks that a command leaves behind still have its span, and are no part of it."""
+
+    def rename(self, name: str) -> None:
+        """What it is for became known."""
 
     def part(self, name: str) -> Span:
         """A span inside this one, from now on."""
@@ -78,6 +82,15 @@ def current_context() -> bytes:
     """The context of the current span, b"" for none."""
     span = current()
     return b"" if span is None else span.context
+
+
+def within_span(span: Span | None, work: Callable[[], R]) -> R:
+    """Run what is done at once, and what it begins, as part of a span, or of none."""
+    token = SPAN.set(span)
+    try:
+        return work()
+    finally:
+        SPAN.reset(token)
 
 
 def within(name: str, work: Awaitable[T], refusals: tuple[type[Exception], ...] = ()) -> Awaitable[T]:

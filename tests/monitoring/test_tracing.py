@@ -59,6 +59,7 @@ async def test_a_command_is_followed_into_the_store(running: Processes, receiver
         assert (await deliver(agent, MESSAGE)).startswith(b"250")
     async with imap(running.services.imap) as client:
         await client.done(b"STORE 1 +FLAGS (\\Flagged)")
+        await client.done(b"COPY 1 Archive")
     delivered = await asyncio.to_thread(paths, receiver, "lmtp DATA", "commit")
     assert delivered == [
         [
@@ -71,15 +72,16 @@ async def test_a_command_is_followed_into_the_store(running: Processes, receiver
     assert await asyncio.to_thread(paths, receiver, "lmtp DATA", "body to disk")
     assert await asyncio.to_thread(paths, receiver, "imap LOGIN", "directory authenticate")
     [stored] = await asyncio.to_thread(paths, receiver, "imap STORE", "commit")
-    assert (stored[0], stored[-2]) == ("mailkeep-imap: imap STORE", "mailkeep-store: ModifyFlags")
+    assert (stored[0], stored[-2]) == ("mailkeep-imap: imap STORE", "mailkeep-store: BatchModifyFlags")
+    [copied] = await asyncio.to_thread(paths, receiver, "imap COPY", "commit")
+    assert (copied[0], copied[-2]) == ("mailkeep-imap: imap COPY", "mailkeep-store: CopyMessages")
 
 
 async def test_a_log_line_names_its_session_and_its_trace(running: Processes, receiver: Collector) -> None:
     async with imap(running.services.imap):
         pass
     logins = [event for event in running.events("imap") if event["event"] == "logged in"]
-    # One that a cache answers is over at once, and has no trace.
-    lines = {event["session"]: event["trace"] for event in logins if "trace" in event}
+    lines = {event["session"]: event["trace"] for event in logins}
 
     def known() -> dict[str, str]:
         logins = [span for span in receiver.spans if span.name == "imap LOGIN"]
