@@ -13,11 +13,12 @@ import os
 import threading
 import time
 from collections import OrderedDict
+from functools import partial
 from typing import Final
 
 from services.common.errors import Reason, StoreError
 from services.common.segments import segment_folder, segment_path
-from services.common.tracing import within
+from services.common.tracing import ERROR, Span, current
 from services.store.backends import Location
 from services.store.backends.digests import DIGEST_SIZE, matches
 from services.store.backends.jobs import Inbox, Outcomes, Ticket
@@ -133,6 +134,11 @@ class _Appender:
             segment.seal()
 
 
+def _written(span: Span, future: asyncio.Future[Location]) -> None:
+    """A body of a call that is traced is on the disk, or will not be."""
+    span.end(ERROR if future.cancelled() or future.exception() else "ok")
+
+
 def _first_group(waiting: list[_Put]) -> list[_Put]:
     total = 0
     for place, put in enumerate(waiting[:GROUP_BODIES]):
@@ -209,7 +215,7 @@ class SegmentBodyStore:
 
         Raises STORAGE_FULL, RESOURCE_EXHAUSTED (too many bytes wait), UNAVAILABLE (closed).
         """
-        return await within("body to disk", self.begin(body, digest))
+        return await self.begin(body, digest)
 
     def begin(self, body: bytes, digest: bytes) -> asyncio.Future[Location]:
         """See `put`: what it waits for."""
@@ -217,6 +223,9 @@ class SegmentBodyStore:
             raise StoreError(Reason.INVALID_ARGUMENT, {"digest": "wrong size"})
         put = _Put(self._outcomes.admit(len(body) + RECORD_HEADER.size), body, digest)
         self._inbox.submit(put)
+        span = current()
+        if span is not None:
+            put.future.add_done_callback(partial(_written, span.part("body to disk")))
         return put.future
 
     async def read(self, location: Location, digest: bytes, offset: int = 0, length: int | None = None) -> bytes:
