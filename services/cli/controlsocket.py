@@ -148,15 +148,18 @@ class ControlSocket:
         return await self._answer(request)
 
 
-def ask(data: str, request: Request) -> Answer:
-    """The supervisor's answer, as late as it comes: a stop takes the drain window. Raises NotRunning."""
+def ask(data: str, request: Request, seconds: float | None = None) -> Answer:
+    """The supervisor's answer; without `seconds` as late as it comes: a stop takes the drain window.
+
+    Raises NotRunning.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         try:
             with _path(data) as path:
                 sock.settimeout(REQUEST_SECONDS)
                 sock.connect(path)
             sock.sendall(request.encode())
-            sock.settimeout(None)
+            sock.settimeout(seconds)
             line = _read_line(sock)
         except (FileNotFoundError, ConnectionRefusedError):
             raise NotRunning(f"no supervisor answers on {data}: mailkeep run starts everything") from None

@@ -59,8 +59,8 @@ def status(as_json: JsonOption = False) -> None:
 def _stopped(known: Configuration) -> set[str]:
     """Services that the supervisor does not run, of those that are enabled."""
     try:
-        answer = ask(known.data, Request(Verb.STATES, ()))
-    except NotRunning:  # it is just starting, or ending
+        answer = ask(known.data, Request(Verb.STATES, ()), ANSWER_SECONDS)
+    except NotRunning:  # it is just starting, or ending, or hangs
         return set()
     return {each["service"] for each in answer.get("services", ()) if each["outcome"] == State.STOPPED}
 

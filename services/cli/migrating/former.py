@@ -6,6 +6,7 @@ chapters. What the table has under its Messaging Server name is not here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -88,11 +89,18 @@ def _separators(value: str) -> str:
     return value if "@" in value else f"@{value}"
 
 
-CONVERSIONS: Final[dict[str, tuple[Callable[[str], str], str]]] = {
+def _banner(value: str) -> str | None:
+    return None if re.search(r"%[A-Za-z]", value) else value
+
+
+_BANNER: Final = (_banner, "variables such as %h are not filled in: the default greeting holds")
+CONVERSIONS: Final[dict[str, tuple[Callable[[str], str | None], str]]] = {
+    "service.pop.banner": _BANNER,
+    "service.imap.banner": _BANNER,
     "local.ugldaphost": (_servers, "servers are URLs; ldap:// is spoken to by StartTLS (ldap.starttls)"),
     "service.loginseparator": (_separators, "@ is always one of them"),
 }
-"""Options that are here under their name and have another form: what their values become, and why."""
+"""Options that are here under their name in another form: what a value becomes (None: the default holds), and why."""
 
 OPTIONS: Final = (
     *(
@@ -125,6 +133,12 @@ OPTIONS: Final = (
 
 DEFAULTS: Final = {f"service.{service}.plaintextmincipher": "0" for service in ("pop", "imap", "http")}
 """Defaults that were others."""
+
+
+def former_names(name: str) -> tuple[str, ...]:
+    """The names before the unified configuration (8.0) that an option of its group `base` may have had."""
+    group, _, rest = name.partition(".")
+    return (f"service.{rest}", f"local.{rest}") if group == "base" and rest else (name,)
 
 
 def find_rule(name: str) -> Rule | None:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from services.cli.dump import Line
-from services.cli.migrating.former import CONVERSIONS, Rule, find_rule
+from services.cli.migrating.former import CONVERSIONS, Rule, find_rule, former_names
 from services.common.access.patterns import FilterError
 from services.common.values import TABLE, Row, convert, find_row, no_option
 
@@ -69,10 +69,11 @@ def _judge(line: Line, given: Mapping[str, Any]) -> Finding:
         return Finding(line.number, line.text[:40], "", Fate.DROPPED, why="is not NAME=VALUE")
     if language:
         return _dropped(line, "options have no language variants")
-    row = find_row(name)
+    names = former_names(name)
+    row = next(filter(None, map(find_row, names)), None)
     if row is not None:
         return _known(line, row, given)
-    rule = find_rule(name)
+    rule = next(filter(None, map(find_rule, names)), None)
     if rule is None:
         return _dropped(line, no_option(name) if "did you mean" in no_option(name) else _UNKNOWN)
     return _ruled(line, rule, given)
@@ -82,6 +83,8 @@ def _known(line: Line, row: Row, given: Mapping[str, Any]) -> Finding:
     """An option that is here under its name, perhaps in another form."""
     convert_value, why = CONVERSIONS.get(row.legacy, (str, ""))
     value = convert_value(line.value)
+    if value is None:
+        return Finding(*_shown(line), Fate.CHANGED, row.name, why=why)
     finding = _carried(line, row, value, given)
     return replace(finding, fate=Fate.CHANGED, why=why) if value != line.value and finding.written else finding
 

@@ -32,7 +32,7 @@ def said(services: RunningServices, *words: str, given: str = "") -> str:
 
 
 def test_the_lines_of_the_chapter(idle: RunningServices) -> None:
-    for service in ("pop", "imap"):
+    for service in ("pop", "imap", "http"):
         for name, value in (("enable", "no"), ("port", "2025"), ("maxsessions", "77"), ("idletimeout", "45"),
                             ("maxthreads", "12"), ("numprocesses", "3")):  # fmt: skip
             option = f"service.{service}.{name}"
@@ -40,6 +40,11 @@ def test_the_lines_of_the_chapter(idle: RunningServices) -> None:
             assert said(idle, "-o", option) == value
             said(idle, "-o", option, "-d")
     assert said(idle, "-o", "service.imap.port") == "143"
+    for name, value in (("service.loginseparator", "@+"), ("sasl.default.ldap.searchfordomain", "0"),
+                        ("sasl.default.ldap.searchfilter", "(telephoneNumber=%U)")):  # fmt: skip
+        said(idle, "-o", name, "-v", value)
+        assert said(idle, "-o", name) == {"0": "no"}.get(value, value)
+        said(idle, "-o", name, "-d")
     assert said(idle, "-l") == ""
     said(idle, "-o", "service.pop.banner", "-v", "Harbour POP: ready")
     assert said(idle, "-l", "-m") == 'service.pop.banner = "Harbour POP: ready" [REFRESHABLE]'
