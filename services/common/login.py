@@ -153,12 +153,21 @@ class Login:
         return found
 
     async def account(self, name: str) -> Entry | None:
-        """The account of that name, None where there is none. Raises DirectoryUnavailable."""
+        """The account of that name, None where there is none. Raises DirectoryUnavailable.
+
+        What was found a moment ago is not asked for again: neither by `proved`, nor to answer faster for the names that
+        the directory remembers as unknown.
+        """
+        await self._directory.refresh()
+        key = (self._directory.generation, name)
+        known = self._found.get(key)
+        if known is not None:
+            return known
         try:
             entry = await self._directory.account(name)
         except LoginRefused:
             return None
-        self._found.put((self._directory.generation, name), entry, FOUND_SECONDS)
+        self._found.put(key, entry, FOUND_SECONDS)
         return entry
 
     async def by_address(self, address: str) -> Entry | None:

@@ -128,6 +128,7 @@ def scramming() -> tuple[Authentication, Asked, BadGuys]:
 async def test_scram_asks_the_directory_once_and_again_after_a_change() -> None:
     authentication, people, _ = scramming()
     assert (await scram(authentication, PASSWORD, STRONG)).account == ANNA
+    assert (await scram(authentication, PASSWORD, STRONG)).account == ANNA
     assert names == [ANNA]
     people.generation += 1
     assert (await scram(authentication, PASSWORD, STRONG)).account == ANNA
