@@ -135,7 +135,7 @@ class Authentication:
     async def settle(self, exchange: Exchange, step: Step, peer: Peer) -> Challenge | End:
         """Answer what the mechanism wants of our side, until the client is to be asked or it is over.
 
-        Raises SaslError, DirectoryUnavailable.
+        Raises SaslError, LoginRefused (BANNED), DirectoryUnavailable.
         """
         while isinstance(step, Wanted):
             step = exchange.supply(await self._supply(step, peer))

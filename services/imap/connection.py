@@ -305,8 +305,9 @@ class ImapConnection(Connection):
         state = STATE_OF[type(session.state)]
         machine.allowed = names_in(state)
         machine.utf8 = session.revision2 or "UTF8=ACCEPT" in session.enabled
-        private = session.service.authentication.takes_passwords(self.peer)
-        machine.withheld = frozenset() if private else withheld_in(state)
+        withheld = withheld_in(state)
+        private = not withheld or session.service.authentication.takes_passwords(self.peer)
+        machine.withheld = frozenset() if private else withheld
         machine.limits = BEFORE_LOGIN if state is State.NOT_AUTHENTICATED else self._limits()
 
     def _limits(self) -> Limits:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final, NamedTuple
 from zlib import crc32
@@ -53,6 +54,7 @@ def address_number(address: str) -> int | None:
     return int(found) | _MAPPED if found.version == 4 else int(found)
 
 
+@lru_cache(maxsize=4096)
 def address_key(address: str, ipv6prefix: int = 64) -> Key | None:
     """What an address counts by: itself, or its network of IPv6. None for what is no address."""
     number = address_number(address)

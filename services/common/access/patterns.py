@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final, TypeAlias
 
@@ -60,12 +61,18 @@ class Host:
 
 def host(address: str, name: HostName | None = None) -> Host:
     """The host with this address; an IPv4 address mapped into IPv6 is the IPv4 address."""
+    return Host(_parsed(address), name)
+
+
+@lru_cache(maxsize=4096)
+def _parsed(address: str) -> IPv4Address | IPv6Address | None:
+    """Every connection asks several times, and reading one costs more than the rest of the question."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:
-        return Host(None, name)
+        return None
     mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
-    return Host(mapped or parsed, name)
+    return mapped or parsed
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import pytest
 from services.common.accessoptions import AccessOptions
 from services.common.authentication import Authentication
 from services.common.badguys import BadGuys
-from services.common.directory import DirectoryUnavailable, Entry, LoginRefusal, LoginRefused
+from services.common.directory import Entry, LoginRefusal, LoginRefused
 from services.common.live import Live
 from services.common.login import Login
 from services.common.options import Configuration, DirectoryOptions, ImapOptions, PopOptions, SaslOptions
@@ -142,6 +142,7 @@ async def test_who_is_shut_out_learns_nothing_by_scram() -> None:
             await scram(authentication, "wrong", STRONG)
     assert badguys.banned(STRONG.address)
     names.clear()
-    with pytest.raises(DirectoryUnavailable):
+    with pytest.raises(LoginRefused) as caught:
         await scram(authentication, PASSWORD, STRONG)
+    assert caught.value.kind is LoginRefusal.BANNED
     assert names == []
