@@ -37,10 +37,18 @@ class ServiceOptions:
         live=True,
     )
     maxsessionsperuser: int = option(
-        50, "Sessions that one account may have at once in one process; 0 is no limit.", low=0, high=100_000, live=True
+        50,
+        "Sessions that one account may have at once in a service on one machine; 0 is no limit.",
+        low=0,
+        high=100_000,
+        live=True,
     )
     maxsessionsperaddress: int = option(
-        200, "Sessions from one client address in one process; 0 is no limit.", low=0, high=100_000, live=True
+        200,
+        "Sessions from one client address in a service on one machine; 0 is no limit.",
+        low=0,
+        high=100_000,
+        live=True,
     )
     logintimeout: int = option(60, "Seconds a client has to log in.", low=5, high=3600, unit="s", live=True)
     writetimeout: int = option(
@@ -84,7 +92,7 @@ class PopOptions(ServiceOptions):
         "they are never taken.", low=-1, high=512, unit="bits", live=True,
     )  # fmt: skip
     connlimits: tuple[str, ...] = option(
-        (), "Sessions from one address in one process by where it is, such as `10.0.0.0|255.0.0.0:500`; the first "
+        (), "Sessions from one address by where it is, such as `10.0.0.0|255.0.0.0:500`; the first "
         "realm that holds it counts, and where none does maxsessionsperaddress.", live=True, syntax="realm",
     )  # fmt: skip
     bgpenalty: int = option(
@@ -149,7 +157,7 @@ class ImapOptions(ServiceOptions):
         "they are never taken.", low=-1, high=512, unit="bits", live=True,
     )  # fmt: skip
     connlimits: tuple[str, ...] = option(
-        (), "Sessions from one address in one process by where it is, such as `10.0.0.0|255.0.0.0:500`; the first "
+        (), "Sessions from one address by where it is, such as `10.0.0.0|255.0.0.0:500`; the first "
         "realm that holds it counts, and where none does maxsessionsperaddress.", live=True, syntax="realm",
     )  # fmt: skip
     bgpenalty: int = option(
@@ -213,7 +221,7 @@ class HttpOptions(ServiceOptions):
         "they are never taken.", low=-1, high=512, unit="bits", live=True,
     )  # fmt: skip
     connlimits: tuple[str, ...] = option(
-        (), "Sessions from one address in one process by where it is, such as `10.0.0.0|255.0.0.0:500`; the first "
+        (), "Sessions from one address by where it is, such as `10.0.0.0|255.0.0.0:500`; the first "
         "realm that holds it counts, and where none does maxsessionsperaddress.", live=True, syntax="realm",
     )  # fmt: skip
     bgpenalty: int = option(

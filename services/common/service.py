@@ -23,6 +23,7 @@ from services.common.login import Login
 from services.common.options import Configuration
 from services.common.process import Process, StartError
 from services.common.sessions import SessionRegistry
+from services.common.sharedcounts import open_counts
 from services.common.store import AccountFeed, ChangeFeed, Store
 from services.common.storeclient import StoreClient, connect
 from services.common.streamserver import StreamServer, TurnedAway
@@ -145,6 +146,11 @@ class _Service:
         finally:
             await self._close()
 
+    def _open_registry(self) -> SessionRegistry:
+        access, workers = self._process.configuration.value.access, int(self._options.value.numprocesses)
+        counts = open_counts(access.statefile, self._process.name, self._process.worker, workers)
+        return SessionRegistry(ipv6prefix=access.ipv6prefix, shared=counts)
+
     def _open_badguys(self) -> BadGuys | None:
         """None for a service where nobody logs in."""
         if not hasattr(self._options.value, "bgpenalty"):
@@ -199,7 +205,7 @@ class _Service:
             account_feed=self._client.feed,
             directory=directory,
             login=login,
-            registry=SessionRegistry(ipv6prefix=configuration.value.access.ipv6prefix),
+            registry=self._open_registry(),
             observer=observer,
             slots=CommandSlots(lambda: int(options.value.maxthreads)),
             worker=process.worker,
