@@ -235,6 +235,18 @@ class HttpOptions(ServiceOptions):
     domainnotallowed: tuple[str, ...] = option(
         (), "Filters for clients that may not connect, such as `ALL: ALL EXCEPT 10.1.`.", live=True, syntax="filter"
     )
+    maxpostsize: int = option(
+        10_485_760, "Largest JMAP request; uploads may be as large as store.maxmessagesize.",
+        low=1_048_576, high=1 << 30, unit="bytes", live=True, legacy="service.http.maxpostsize",
+    )  # fmt: skip
+    cachebytes: int = option(
+        268_435_456, "Memory for the accounts that are looked at and for bodies, per process.",
+        low=1_048_576, high=1 << 40, unit="bytes", live=True,
+    )  # fmt: skip
+    inflightbytes: int = option(
+        268_435_456, "Memory for requests and uploads that are arriving, per process.",
+        low=1_048_576, high=1 << 40, unit="bytes", live=True,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

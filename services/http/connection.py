@@ -287,7 +287,7 @@ class _Talk(RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """What came is no HTTP/1.1 (400); faults of ours never come this far."""
-        if status >= 500:
+        if status >= 500 and not isinstance(exc, ConnectionError):
             self._ours.log.error("request failed", error=exc)
         if request.writer.output_size > 0:
             raise ConnectionResetError

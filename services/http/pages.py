@@ -74,7 +74,8 @@ def logins_page(user: str, logins: Sequence[LoginSession], own: LoginCookie) -> 
     everywhere = _button(token, "/logout", "Log out everywhere", everywhere="yes")
     return _page(
         "Your logins - Mailkeep",
-        f"<h1>Logged in as {escape(user)}</h1><h2>Where you are logged in</h2><table><thead><tr><th>Program</th>"
+        f"<h1>Logged in as {escape(user)}</h1><p>Mail programs find this mailbox by JMAP at"
+        " <code>/.well-known/jmap</code>.</p><h2>Where you are logged in</h2><table><thead><tr><th>Program</th>"
         "<th>Address</th><th>Last used (UTC)</th><th>Since (UTC)</th><th></th></tr></thead><tbody>"
         f"{rows}</tbody></table>{everywhere}",
     )

@@ -17,9 +17,9 @@ from services.common.errors import StoreError, result_of
 from services.common.limits import in_slot
 from services.common.tracing import SPAN, Span, current
 from services.http.credentials import is_host
-from services.http.handlers import login
+from services.http.handlers import events, jmap, login, transfer
 from services.http.handlers.exchange import Exchange
-from services.http.replies import HSTS, PROBLEM, STANDING_HEADERS, Problem, refused
+from services.http.replies import PROBLEM, Problem, refused
 
 if TYPE_CHECKING:
     from services.http.connection import HttpConnection
@@ -41,6 +41,12 @@ ROUTES: Final[Mapping[str, Mapping[str, Route]]] = {
     "/": {"GET": Route("home", login.home, public=True)},
     "/login": {"POST": Route("login", login.log_in, public=True)},
     "/logout": {"POST": Route("logout", login.log_out)},
+    "/.well-known/jmap": {"GET": Route("jmap-session", jmap.session)},
+    "/jmap/session": {"GET": Route("jmap-session", jmap.session)},
+    "/jmap": {"POST": Route("jmap", jmap.api)},
+    "/jmap/upload/{account}/": {"POST": Route("jmap-upload", transfer.upload)},
+    "/jmap/download/{account}/{blob}/{name}": {"GET": Route("jmap-download", transfer.download)},
+    "/jmap/eventsource": {"GET": Route("jmap-eventsource", events.stream)},
 }
 """Path -> method -> route. A part in braces takes any text without a slash; HEAD is a GET whose body is left out."""
 
@@ -101,6 +107,10 @@ class Router:
         except StoreError as error:
             exchange.result = result_of(error.reason)
             response = _problem(refused(error.reason))
+        except ConnectionError:
+            # The client went in the middle of an answer.
+            connection.server.observer.command("http", name, exchange.result, perf_counter() - started)
+            raise
         except Exception as error:
             exchange.result = "error"
             connection.log.error("request failed", error=error, route=name)
@@ -143,10 +153,7 @@ class Router:
 
     def _finish(self, response: web.StreamResponse, exchange: Exchange, name: str, started: float) -> None:
         connection, request = exchange.connection, exchange.request
-        for header, value in STANDING_HEADERS.items():
-            response.headers.setdefault(header, value)
-        if exchange.secure:
-            response.headers.setdefault("Strict-Transport-Security", HSTS)
+        exchange.dress(response)
         seconds = perf_counter() - started
         span = current()
         if span is not None:

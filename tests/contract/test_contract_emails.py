@@ -156,6 +156,27 @@ async def test_a_mailbox_that_went_with_messages_is_told_by_the_whole(store: Sto
     assert (delta.since, len(delta.places)) == (0, 0)
 
 
+async def test_what_went_from_a_mailbox_before_it_went_itself(
+    opened: OpenStore, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened.store
+    full = await store.create_mailbox(account.account_id, "Full")
+    uid = await append(store, account, "Full")
+    known = await store.emails.sync(account.account_id)
+    await store.expunge(account.account_id, full.mailbox_id, [uid], regardless=True)
+    await store.delete_mailbox(account.account_id, "Full")
+    await opened.rules.sweep()
+    delta = await store.emails.sync(account.account_id, known.modseq)
+    assert (delta.since, list(delta.gone.content_ids)) == (known.modseq, list(known.places.content_ids))
+    monkeypatch.setattr(history, "GONE_MAILBOXES", 2)
+    for name in ("A", "B", "C"):
+        await store.create_mailbox(account.account_id, name)
+    await store.delete_mailbox(account.account_id, "A")
+    await opened.rules.sweep()
+    assert (await store.emails.sync(account.account_id, known.modseq)).since == 0, "that is long ago"
+    assert (await store.emails.sync(account.account_id, delta.modseq)).since == delta.modseq
+
+
 async def test_what_is_forgotten_is_told_by_the_whole(
     opened: OpenStore, account: Account, inbox: MailboxStatus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -293,6 +314,11 @@ async def _step(store: Store, account: Account, name: str, number: int, mailbox:
     elif name == "mailbox":
         names = {each.name for each in await store.list_mailboxes(account.account_id)}
         if f"Made{number}" in names:
-            await store.delete_mailbox(account.account_id, f"Made{number}")
+            made = await store.get_mailbox(account.account_id, f"Made{number}")
+            where = (account.account_id, made.mailbox_id)
+            uids = list((await store.sync_mailbox(*where)).changed.uids)
+            await store.expunge(*where, uids, regardless=True)
+            await store.delete_mailbox(account.account_id, made.name)
         else:
             await store.create_mailbox(account.account_id, f"Made{number}")
+            await append(store, account, f"Made{number}")

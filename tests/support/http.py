@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
+from io import BytesIO
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -28,6 +31,8 @@ from tests.support.store import StoreFixture
 
 USER: Final = "anna@example.com"
 OTHER: Final = "other@example.com"
+CORE: Final = "urn:ietf:params:jmap:core"
+MAIL: Final = "urn:ietf:params:jmap:mail"
 CLOSED: Final = "closed@example.com"
 
 
@@ -99,6 +104,8 @@ class Browser:
         headers = {"User-Agent": "Browser/1", **rest.pop("headers", {})}
         if self.cookies:
             headers.setdefault("Cookie", "; ".join(f"{name}={value}" for name, value in self.cookies.items()))
+        if len(rest.get("data") or b"") > 1 << 20:
+            rest["data"] = BytesIO(rest["data"])
         async with self.session.request(
             method, self.base + path, headers=headers, allow_redirects=False, **rest
         ) as response:
@@ -125,6 +132,87 @@ class Browser:
         return await self.send("/login", name=user, password=password, **rest)
 
 
+@dataclass(slots=True)
+class Jmap:
+    """A JMAP client by Basic."""
+
+    browser: Browser
+    user: str = USER
+    account: str = ""
+    session: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Who asks."""
+        return {"Authorization": "Basic " + b64encode(f"{self.user}:{PASSWORD}".encode()).decode()}
+
+    async def start(self) -> None:
+        """Read the session object."""
+        reply = await self.browser.get("/.well-known/jmap", headers=self.headers)
+        assert reply.status == 200, reply.text
+        self.session = json.loads(reply.body)
+        self.account = self.session["primaryAccounts"][MAIL]
+
+    async def post(self, body: bytes, **headers: str) -> Reply:
+        """A request as it stands."""
+        return await self.browser.ask(
+            "POST", "/jmap", headers={**self.headers, "Content-Type": "application/json", **headers}, data=body
+        )
+
+    async def request(self, *calls: tuple[str, Mapping[str, Any]], **more: Any) -> dict[str, Any]:
+        """Calls with the ids 0, 1, ...; the account is filled in."""
+        invocations = [
+            [name, arguments if name == "Core/echo" else {"accountId": self.account, **arguments}, str(number)]
+            for number, (name, arguments) in enumerate(calls)
+        ]
+        document = {"using": [CORE, MAIL], "methodCalls": invocations, **more}
+        reply = await self.post(json.dumps(document).encode())
+        assert reply.status == 200, reply.text
+        found: dict[str, Any] = json.loads(reply.body)
+        return found
+
+    async def call(self, name: str, **arguments: Any) -> dict[str, Any]:
+        """One call that succeeds."""
+        answer = await self.request((name, arguments))
+        [[said, result, _]] = answer["methodResponses"]
+        assert said == name, answer
+        found: dict[str, Any] = result
+        return found
+
+    async def refused(self, name: str, **arguments: Any) -> dict[str, Any]:
+        """One call that fails."""
+        [[said, result, _]] = (await self.request((name, arguments)))["methodResponses"]
+        assert said == "error", result
+        found: dict[str, Any] = result
+        return found
+
+    async def mailboxes(self) -> dict[str, str]:
+        """Ids by names; a mailbox below another by its own name alone."""
+        return {box["name"]: box["id"] for box in (await self.call("Mailbox/get"))["list"]}
+
+    async def upload(self, data: bytes, kind: str = "application/octet-stream") -> dict[str, Any]:
+        """A blob."""
+        path = f"/jmap/upload/{self.account}/"
+        reply = await self.browser.ask("POST", path, headers={**self.headers, "Content-Type": kind}, data=data)
+        assert reply.status == 201, reply.text
+        found: dict[str, Any] = json.loads(reply.body)
+        return found
+
+    async def download(self, blob: str, name: str = "x", query: str = "", **headers: str) -> Reply:
+        """A blob's octets."""
+        path = f"/jmap/download/{self.account}/{blob}/{name}{query}"
+        return await self.browser.get(path, headers={**self.headers, **headers})
+
+
+@asynccontextmanager
+async def jmap_client(http: HttpFixture, user: str = USER) -> AsyncIterator[Jmap]:
+    """A client that has read its session object."""
+    async with http.browser() as browser:
+        client = Jmap(browser, user)
+        await client.start()
+        yield client
+
+
 @asynccontextmanager
 async def http_service(
     store: StoreFixture,
@@ -146,7 +234,7 @@ async def http_service(
     )
     known = directory or people()
     login = Login(known, live.part(lambda value: value.directory), NO_OBSERVER)
-    service = HttpService(store.client, login, known, live)
+    service = HttpService(store.client, store.client.feed, store.bodies, login, known, live)
     front = HttpFrontEnd(service)
     options: Live[Any] = live.part(lambda value: value.http)
     tls = ServerTls(live.value.tls)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from services.http.replies import Problem
+from services.http.replies import HSTS, STANDING_HEADERS, Problem
 
 if TYPE_CHECKING:
     from services.http.callers import Caller
@@ -32,6 +32,20 @@ class Exchange:
     def secure(self) -> bool:
         """Whether TLS protects what is said, wherever it ends."""
         return self.connection.peer.tls
+
+    def dress(self, response: web.StreamResponse) -> None:
+        """Put the headers on that every answer has."""
+        for header, value in STANDING_HEADERS.items():
+            response.headers.setdefault(header, value)
+        if self.secure:
+            response.headers.setdefault("Strict-Transport-Security", HSTS)
+
+    async def begin(self, response: web.StreamResponse) -> None:
+        """Send the head of an answer whose body follows piece by piece."""
+        self.dress(response)
+        if self.connection.leaving:
+            response.force_close()
+        await response.prepare(self.request)
 
     @property
     def known(self) -> Caller:

@@ -96,6 +96,8 @@ async def _sync(tx: Transaction, account_id: AccountId, since: int) -> EmailDelt
         return delta
     if since:
         delta.gone_mailboxes = await _gone_mailboxes(tx, account_id, since)
+        for mailbox_id in delta.gone_mailboxes:
+            _extend(delta.gone, _GONE_COLUMNS, await tx.fetch(_GONE, account_id, mailbox_id, since))
     for box in await mailboxes.statuses(tx, account_id):
         if box.modseq > since:
             delta.mailboxes.append(box)

@@ -22,6 +22,8 @@ KEPT: Final = 5_000
 SLACK: Final = 5_000
 """So many more there may be before the oldest are forgotten: not one at a time."""
 BATCH: Final = 1_000
+GONE_MAILBOXES: Final = 20_000
+"""So many changes of an account ago what went from mailboxes that are gone themselves is remembered."""
 THREADS_SECONDS: Final = 86_400
 _THREADS: Final = "threads/"
 
@@ -77,6 +79,22 @@ async def shorten(tx: Transaction, account_id: AccountId, mailbox_id: MailboxId)
         [(account_id, mailbox_id, uid) for (uid,) in rows],
     )
     return len(rows) == BATCH
+
+
+async def forget_mailboxes(tx: Transaction, account_id: AccountId) -> None:
+    """Forget what went from mailboxes that were deleted long ago, and note that it is not known any more."""
+    row = await tx.fetch_row("SELECT modseq FROM accounts WHERE account_id = $1", account_id)
+    if row is None or (floor := cast("tuple[int]", row)[0] - GONE_MAILBOXES) <= 0:
+        return
+    await tx.execute(
+        "DELETE FROM expunged WHERE account_id = $1 AND mailbox_id IN"
+        " (SELECT mailbox_id FROM gone_mailboxes WHERE account_id = $1 AND modseq <= $2)",
+        account_id, floor,
+    )  # fmt: skip
+    await tx.execute(
+        "UPDATE gone_mailboxes SET messages = 1 WHERE account_id = $1 AND modseq <= $2 AND messages = 0",
+        account_id, floor,
+    )  # fmt: skip
 
 
 # ---- threads --------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from services.store.mailstore import contents, history
 BATCH: Final = 250
 _PREFIX: Final = "reap/"
 
-_AFTER_MAILBOX: Final = {"expunged": ("uid",), "keywords": ("bit",)}
+_AFTER_MAILBOX: Final = {"keywords": ("bit",)}
 _AFTER_ACCOUNT: Final = {
     "expunged": ("mailbox_id", "uid"),
     "keywords": ("mailbox_id", "bit"),
@@ -74,6 +74,8 @@ async def clear(tx: Transaction, remains: Remains, now: int) -> bool:
         if await _clear_table(tx, remains, table, key):
             return False
     await tx.execute("DELETE FROM meta WHERE key = $1", remains.note)
+    if remains.mailbox_id is not None:
+        await history.forget_mailboxes(tx, remains.account_id)
     if remains.mailbox_id is None:
         await tx.execute("DELETE FROM meta WHERE key = $1", history.threads_note(remains.account_id))
     return True
