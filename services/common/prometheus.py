@@ -77,6 +77,8 @@ class PrometheusObserver:
         self._directory_calls = _Histograms()
         self._dns_lookups = _Histograms()
         self._counters: dict[str, dict[Labels, int]] = {name: {} for name in _COUNTERS}
+        if service:
+            self._begin("command_errors", (service,))
         self._sessions: dict[str, int] = {}
         self._limits: dict[str, int] = {}
         self._traffic: dict[str, Traffic] = {}
@@ -96,6 +98,8 @@ class PrometheusObserver:
         histogram = self._commands[service, name, result]
         histogram.counts[bisect_left(BUCKETS, seconds)] += 1
         histogram.total += seconds
+        if result == "error":
+            self._count("command_errors", (service,))
 
     def session_opened(self, service: str) -> None:
         """See `Observer.session_opened`."""
@@ -286,6 +290,7 @@ _ASKED_LABELS: Final = ("operation", "result")
 _COUNTERS: Final[dict[str, tuple[str, Labels]]] = {
     "logins_delayed": ("Logins that waited because earlier ones from their address failed.", ("service",)),
     "bans": ("Addresses that were shut out because of their failed logins.", ("service",)),
+    "command_errors": ("Commands that ended as error; from 0 on, so that no alert misses the first.", ("service",)),
     "sessions_opened": ("Clients that were let in.", ("service",)),
     "sessions_refused": ("Clients that were turned away.", ("service", "reason")),
     "logins": ("Logins that ended.", ("service", "result")),

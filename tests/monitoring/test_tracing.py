@@ -14,6 +14,7 @@ import pytest
 from tests.support.collector import Collector, Received, collector
 from tests.support.peers import deliver, imap, lmtp
 from tests.support.processes import CONTENT, Processes, eventually, processes
+from tests.support.traffic import http_session
 
 pytestmark = [pytest.mark.running, pytest.mark.timeout(180)]
 MESSAGE = b"Subject: hello\r\n\r\n" + CONTENT
@@ -28,7 +29,7 @@ def receiver() -> Iterator[Collector]:
 @pytest.fixture(scope="module")
 def running(receiver: Collector, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     folder = tmp_path_factory.mktemp("traced")
-    names = ("store", "lmtp", "imap")
+    names = ("store", "lmtp", "imap", "http")
     with processes(folder, *names, TRACE_ENDPOINT=receiver.endpoint, TRACE_SAMPLE="1000") as made:
         yield made
 
@@ -75,6 +76,16 @@ async def test_a_command_is_followed_into_the_store(running: Processes, receiver
     assert (stored[0], stored[-2]) == ("mailkeep-imap: imap STORE", "mailkeep-store: BatchModifyFlags")
     [copied] = await asyncio.to_thread(paths, receiver, "imap COPY", "commit")
     assert (copied[0], copied[-2]) == ("mailkeep-imap: imap COPY", "mailkeep-store: CopyMessages")
+
+
+async def test_a_request_is_followed_too_but_not_on_behalf_of_strangers(
+    running: Processes, receiver: Collector
+) -> None:
+    theirs = "00-0102030405060708090a0b0c0d0e0f10-0102030405060708-01"
+    await asyncio.to_thread(http_session, running.services, traceparent=theirs)
+    [opened] = await asyncio.to_thread(paths, receiver, "http login", "OpenLogin")
+    assert opened[:2] == ["mailkeep-http: http login", "mailkeep-http: store open_login"]
+    assert not [span for span in receiver.spans if span.trace == theirs[3:35]]
 
 
 async def test_a_log_line_names_its_session_and_its_trace(running: Processes, receiver: Collector) -> None:

@@ -82,9 +82,10 @@ def _pop_session(services: RunningServices) -> None:
     pop.quit()
 
 
-def http_session(services: RunningServices) -> str:
+def http_session(services: RunningServices, **headers: str) -> str:
     """Log in by the form; the page that follows."""
     browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    browser.addheaders += headers.items()
     form = urllib.parse.urlencode({"name": USER, "password": PASSWORD}).encode()
     with browser.open(f"http://127.0.0.1:{services.http}/login", form, timeout=20) as answer:
         return str(answer.read().decode())

@@ -78,9 +78,13 @@ def test_everything_an_observer_hears_is_on_the_page() -> None:
 
 
 def test_what_has_not_happened_yet_is_there_as_zero() -> None:
-    observer = PrometheusObserver()
+    observer = PrometheusObserver(service="imap")
     observer.session_limit("imap", 4000)
     found = samples(observer)
+    assert found[key("mailkeep_command_errors_total", "imap")] == 0
+    observer.command("imap", "FETCH", "no", 0.1)
+    observer.command("imap", "FETCH", "error", 0.1)
+    assert samples(observer)[key("mailkeep_command_errors_total", "imap")] == 1
     assert found[key("mailkeep_sessions", "imap")] == 0
     assert found[key("mailkeep_sessions_opened_total", "imap")] == 0
     for why in TurnedAway:
