@@ -22,6 +22,8 @@ TCP_OPTIONS: Final[tuple[tuple[int, int], ...]] = (
     (socket.TCP_KEEPCNT, 4),
 )
 """Answers leave at once; a client that vanished is noticed after four minutes, however long the idle clock is."""
+EVERYWHERE: Final = frozenset({"", "*"})
+"""What an option says that means every address."""
 _UMASK: Final = Lock()
 
 
@@ -84,10 +86,15 @@ async def open_socket(listener: Listener, *, reuse_port: bool = False) -> socket
 Address = tuple[str | int | bytes, ...]
 
 
+def any_address() -> str:
+    """The address that stands for all of this machine's: of both families where one socket can have them."""
+    return "::" if socket.has_dualstack_ipv6() else "0.0.0.0"
+
+
 async def _resolve(listener: Listener) -> tuple[int, Address]:
-    if listener.host in ("", "*"):
-        any6 = socket.has_dualstack_ipv6()
-        return (socket.AF_INET6, ("::", listener.port)) if any6 else (socket.AF_INET, ("0.0.0.0", listener.port))
+    if listener.host in EVERYWHERE:
+        host = any_address()
+        return socket.AF_INET6 if ":" in host else socket.AF_INET, (host, listener.port)
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(listener.host, listener.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, _, _, _, address = found[0]

@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 
 from services.common.framesocket import MAX_SOCKET_PATH, frames_path
+from services.common.listening import EVERYWHERE, any_address
 from services.common.options import StoreOptions
 from services.common.storeclient.channel import MAX_MESSAGE, Options
 from services.common.tracing import Tracer
@@ -87,8 +88,10 @@ def listeners_of(options: StoreOptions, data: str) -> Listeners:
     if not options.listen:
         return Listeners(socket)
     files = [str(Path(data, name)) for name in (options.certfile, options.keyfile, options.cafile)]
-    host = f"[{options.listen}]" if ":" in options.listen else options.listen
-    return Listeners(socket, TcpListener(f"{host}:{options.port}", *files))
+    host = any_address() if options.listen in EVERYWHERE else options.listen
+    return Listeners(
+        socket, TcpListener(f"[{host}]:{options.port}" if ":" in host else f"{host}:{options.port}", *files)
+    )
 
 
 class StoreServer:

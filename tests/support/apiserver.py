@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -25,17 +25,19 @@ from tests.support.running import free_ports
 TOOLS: Final = Path(os.environ.get("MAILKEEP_CLUSTER_TOOLS", Path.home() / ".cache/mailkeep/cluster/bin"))
 ADMIN_TOKEN: Final = "tests-admin"
 START_SECONDS: Final = 60.0
+SERVICE_NETWORK: Final = "10.96.0.0/16"
+FIRST_SERVICE_ADDRESS: Final = "10.96.0.1"
+"""By which pods reach the API server."""
 
 
 class ApiServer:
     """Where it is and how to speak to it; `kubeconfig` is for programs."""
 
-    def __init__(self, folder: Path, port: int, certificate: Certificate) -> None:
+    def __init__(self, folder: Path, host: str, port: int, certificate: Certificate) -> None:
         self.folder = folder
         self.certificate = certificate
-        self.url = f"https://127.0.0.1:{port}"
-        self.kubeconfig = folder / "kubeconfig"
-        self._write_kubeconfig()
+        self.url = f"https://{host}:{port}"
+        self.kubeconfig = self.write_kubeconfig("kubeconfig", ADMIN_TOKEN)
 
     def kubectl(self, *words: str, given: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run kubectl with `given` on standard input."""
@@ -61,25 +63,35 @@ class ApiServer:
         words = [kind, name] if name else [kind]
         return json.loads(self.kubectl("get", *words, "-n", namespace, "-o", "json").stdout)
 
-    def _write_kubeconfig(self) -> None:
+    def write_kubeconfig(self, name: str, token: str) -> Path:
+        """A file for programs that are known by `token`."""
         cluster = {"server": self.url, "certificate-authority": str(self.certificate.certfile)}
         content = {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "mailkeep-tests",
             "clusters": [{"name": "mailkeep-tests", "cluster": cluster}],
-            "users": [{"name": "admin", "user": {"token": ADMIN_TOKEN}}],
-            "contexts": [{"name": "mailkeep-tests", "context": {"cluster": "mailkeep-tests", "user": "admin"}}],
+            "users": [{"name": "user", "user": {"token": token}}],
+            "contexts": [{"name": "mailkeep-tests", "context": {"cluster": "mailkeep-tests", "user": "user"}}],
         }
-        self.kubeconfig.write_text(yaml.safe_dump(content))
+        path = self.folder / name
+        path.write_text(yaml.safe_dump(content))
+        return path
 
 
 @contextmanager
-def api_server(folder: Path) -> Iterator[ApiServer]:
-    """A server with an empty cluster, ended at the end."""
+def api_server(
+    folder: Path, host: str = "127.0.0.1", tokens: Iterable[str] = (), controllers: str = "garbage-collector-controller"
+) -> Iterator[ApiServer]:
+    """A server with an empty cluster, ended at the end.
+
+    `host` is the address that it listens on, `tokens` are further lines of its token file, `controllers` what runs.
+    """
     etcd_port, peer_port, port = free_ports(3)
-    certificate = make_certificate(folder)
-    (folder / "tokens.csv").write_text(f"{ADMIN_TOKEN},admin,admin,system:masters\n")
+    certificate = make_certificate(folder, host, FIRST_SERVICE_ADDRESS)
+    (folder / "tokens.csv").write_text(
+        "".join(f"{line}\n" for line in (f"{ADMIN_TOKEN},admin,admin,system:masters", *tokens))
+    )
     etcd: list[str | Path] = [
         shutil.which("etcd") or "etcd", "--unsafe-no-fsync", "--data-dir", folder / "etcd",
         "--listen-client-urls", f"http://127.0.0.1:{etcd_port}",
@@ -90,26 +102,29 @@ def api_server(folder: Path) -> Iterator[ApiServer]:
     ]  # fmt: skip
     server: list[str | Path] = [
         TOOLS / "kube-apiserver", "--etcd-servers", f"http://127.0.0.1:{etcd_port}",
-        "--bind-address", "127.0.0.1", "--secure-port", str(port), "--cert-dir", folder,
+        "--bind-address", host, "--advertise-address", host, "--secure-port", str(port), "--cert-dir", folder,
         "--tls-cert-file", certificate.certfile, "--tls-private-key-file", certificate.keyfile,
-        "--token-auth-file", folder / "tokens.csv", "--authorization-mode", "RBAC",
+        "--token-auth-file", folder / "tokens.csv", "--authorization-mode", "Node,RBAC", "--allow-privileged",
         "--service-account-issuer", "https://kubernetes.default.svc",
         "--service-account-key-file", certificate.certfile, "--service-account-signing-key-file", certificate.keyfile,
-        "--service-cluster-ip-range", "10.96.0.0/16", "--disable-admission-plugins", "ServiceAccount",
+        "--service-cluster-ip-range", SERVICE_NETWORK, "--kubelet-preferred-address-types", "InternalIP",
+        *(() if host != "127.0.0.1" else ("--disable-admission-plugins", "ServiceAccount")),
     ]  # fmt: skip
-    with _running(etcd, folder / "etcd.log"), _running(server, folder / "apiserver.log") as process:
-        started = ApiServer(folder, port, certificate)
+    with running(etcd, folder / "etcd.log"), running(server, folder / "apiserver.log") as process:
+        started = ApiServer(folder, host, port, certificate)
         _await_ready(started, process, folder / "apiserver.log")
-        collector: list[str | Path] = [
+        manager: list[str | Path] = [
             TOOLS / "kube-controller-manager", "--kubeconfig", started.kubeconfig, "--leader-elect=false",
-            "--controllers", "garbage-collector-controller", "--secure-port", "0",
+            "--controllers", controllers, "--secure-port", "0", "--use-service-account-credentials=false",
+            "--service-account-private-key-file", certificate.keyfile, "--root-ca-file", certificate.certfile,
         ]  # fmt: skip
-        with _running(collector, folder / "controllers.log"):
+        with running(manager, folder / "controllers.log"):
             yield started
 
 
 @contextmanager
-def _running(words: list[str | Path], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def running(words: list[str | Path], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process for as long as the context lasts; what it says goes to `log`."""
     with open(log, "ab") as output:
         process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     try:

@@ -21,7 +21,7 @@ from services.common.storeclient.channel import open_channel, target_of
 from services.store.backends.memory import open_memory
 from services.store.mailstore import MailStore
 from services.store.maintenance import NoMaintenance
-from services.store.server import ListenError, Listeners, StoreServer, TcpListener, listeners_of
+from services.store.server import ListenError, StoreServer, listeners_of
 from tests.support.authority import Authority
 from tests.support.store import StoreFixture
 
@@ -76,8 +76,9 @@ async def test_the_path_of_a_socket_may_be_too_long(tmp_path: Path) -> None:
 class Tcp:
     """A store on a port of the loopback, with an authority of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, listen: str = "127.0.0.1") -> None:
         self.folder = folder
+        self.listen = listen
         self.authority = Authority(folder)
         self.certfile, self.keyfile = self.authority.issue("localhost")
         self.port = 0
@@ -88,9 +89,9 @@ class Tcp:
         socket_folder = await asyncio.to_thread(tempfile.mkdtemp, prefix="mk")
         database, bodies = await open_memory()
         rules = MailStore(database, bodies)
-        tcp = TcpListener("127.0.0.1:0", str(self.certfile), str(self.keyfile), str(self.authority.cafile))
-        listeners = Listeners(f"{socket_folder}/run/store.sock", tcp)
-        server = StoreServer(rules, NoMaintenance(), listeners, lambda: 1 << 20)
+        files = {"certfile": str(self.certfile), "keyfile": str(self.keyfile), "cafile": str(self.authority.cafile)}
+        options = StoreOptions(socket=f"{socket_folder}/run/store.sock", listen=self.listen, port=0, **files)
+        server = StoreServer(rules, NoMaintenance(), listeners_of(options, str(self.folder)), lambda: 1 << 20)
         try:
             await server.start()
             self.port = server.port
@@ -119,6 +120,14 @@ async def tcp(tmp_path: Path) -> AsyncIterator[Tcp]:
     tcp = Tcp(tmp_path)
     async with tcp.serve():
         yield tcp
+
+
+@pytest.mark.parametrize("listen", ["*", "0.0.0.0", "::1", "localhost"])
+async def test_it_listens_where_the_option_says(tmp_path: Path, listen: str) -> None:
+    tcp = Tcp(tmp_path, listen)
+    async with tcp.serve(), tcp.client(*tcp.authority.issue("imap")) as client:
+        await client.wait_ready(5)
+        assert await client.open_account("ada")
 
 
 async def test_the_certificate_names_the_role_whatever_the_client_says(tcp: Tcp) -> None:
