@@ -32,7 +32,7 @@ faults: $(STAMP)  ## kills, full disk, outages, a thousand awkward messages; MAI
 	scripts/install-debian
 	$(BIN)/pytest -q -m "faults or roundtrip"
 
-test-cluster: $(STAMP)  ## the operator against a real API server; builds that once into ~/.cache/mailkeep (10 minutes)
+test-cluster: $(STAMP)  ## the operator and real mail on a real cluster of two nodes; builds its tools once into ~/.cache/mailkeep
 	scripts/cluster-tools
 	$(BIN)/pytest -q -m cluster
 
@@ -51,6 +51,7 @@ docs: $(STAMP)  ## regenerate docs/options.md, docs/cli.md, the table of docs/mi
 	$(BIN)/python -m services.cli.migrating.page docs/migration.md
 	$(BIN)/python -m mailoperator.crd > deploy/manifests/mailservices.yaml
 	$(BIN)/python -m deploy.dashboards
+	$(BIN)/python scripts/gen-charts
 
 clean:  ## remove the environment and caches; var/ is kept
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

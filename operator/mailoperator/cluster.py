@@ -6,12 +6,14 @@ Objects are plain dicts, as the builders make them: what this client does not kn
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
+import httpx2
 from lightkube import AsyncClient
 from lightkube.core.exceptions import ApiError
-from lightkube.generic_resource import create_global_resource, create_namespaced_resource
+from lightkube.generic_resource import create_namespaced_resource
 from lightkube.types import CascadeType
 
 from mailoperator.children.monitoring import POD_MONITOR
@@ -46,11 +48,10 @@ KINDS: Final[Mapping[str, Any]] = {
     )
 }
 """Every kind that the operator touches, by its name; RBAC in the chart lists the same."""
-OPTIONAL: Final[Mapping[str, str]] = {"PodMonitor": POD_MONITOR}
-"""Kinds that a cluster may not know, and the definitions that bring them."""
-_DEFINITIONS: Final = create_global_resource(
-    "apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions"
-)
+OPTIONAL: Final = frozenset({POD_MONITOR})
+"""Kinds that a cluster may not know."""
+KNOWN_SECONDS: Final = 300.0
+"""For how long what the cluster knows is not asked again."""
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a fault
@@ -78,8 +79,8 @@ class Cluster(Protocol):
     async def delete(self, kind: str, namespace: str, name: str, *, orphan: bool = False) -> None:
         """Delete an object; one that is gone is none's error. `orphan`: what it owns stays."""
 
-    async def known_kinds(self) -> frozenset[str]:
-        """Names of the custom resource definitions that there are (`podmonitors.monitoring.coreos.com`)."""
+    async def known_kinds(self, namespace: str) -> frozenset[str]:
+        """Which of the kinds in OPTIONAL this cluster has."""
 
 
 class ApiCluster:
@@ -88,6 +89,8 @@ class ApiCluster:
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
         self._places = asyncio.Semaphore(CALLS_AT_ONCE)
+        self._known: frozenset[str] = frozenset()
+        self._known_until = 0.0
 
     async def get(self, kind: str, namespace: str, name: str) -> Thing | None:
         """See `Cluster`."""
@@ -138,10 +141,25 @@ class ApiCluster:
                 if error.status.code != NOT_FOUND:
                     raise
 
-    async def known_kinds(self) -> frozenset[str]:
-        """See `Cluster`."""
+    async def known_kinds(self, namespace: str) -> frozenset[str]:
+        """See `Cluster`. Asked by listing, which needs no right beyond that on the kind; kept for a while."""
+        if time.monotonic() >= self._known_until:
+            self._known = frozenset([kind for kind in OPTIONAL if await self._is_known(kind, namespace)])
+            self._known_until = time.monotonic() + KNOWN_SECONDS
+        return self._known
+
+    async def _is_known(self, kind: str, namespace: str) -> bool:
         async with self._call():
-            return frozenset([each["metadata"]["name"] async for each in self._client.list(_DEFINITIONS)])
+            found = self._client.list(KINDS[kind], namespace=namespace, labels={"app.kubernetes.io/name": "none"})
+            try:
+                async for _ in found:
+                    pass
+            except httpx2.HTTPStatusError as error:
+                # Of a kind that it does not know the API server says so in plain text, which is no ApiError.
+                if error.response.status_code == NOT_FOUND:
+                    return False
+                raise
+            return True
 
     def _call(self) -> _Call:
         return _Call(self._places)

@@ -57,7 +57,7 @@ class Reconciler:
 
     async def _apply(self, service: MailService) -> list[str]:
         """Bring everything about; what could not be, in words."""
-        known = await self._cluster.known_kinds()
+        known = await self._cluster.known_kinds(service.namespace)
         wanted, problems = [*await self._secrets(service), *children(service, known)], []
         for thing in wanted:
             if thing["kind"] == "StatefulSet":
@@ -120,7 +120,7 @@ class Reconciler:
         keep = {(thing["kind"], thing["metadata"]["name"]) for thing in wanted}
         labels = {"app.kubernetes.io/instance": service.name, "app.kubernetes.io/managed-by": MANAGER}
         for kind in PRUNED:
-            if OPTIONAL.get(kind) not in (None, *known):
+            if kind in OPTIONAL - known:
                 continue
             for thing in await self._cluster.list(kind, service.namespace, labels):
                 name = thing["metadata"]["name"]

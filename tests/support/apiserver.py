@@ -39,11 +39,13 @@ class ApiServer:
         self.url = f"https://{host}:{port}"
         self.kubeconfig = self.write_kubeconfig("kubeconfig", ADMIN_TOKEN)
 
-    def kubectl(self, *words: str, given: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run kubectl with `given` on standard input."""
+    def kubectl(
+        self, *words: str, given: str = "", check: bool = True, seconds: float = 60
+    ) -> subprocess.CompletedProcess[str]:
+        """Run kubectl with `given` on standard input, for so long."""
         done = subprocess.run(
             [TOOLS / "kubectl", "--kubeconfig", self.kubeconfig, "--cache-dir", self.folder / "kubectl", *words],
-            input=given, text=True, capture_output=True, timeout=60, check=False,
+            input=given, text=True, capture_output=True, timeout=seconds, check=False,
         )  # fmt: skip
         assert not (check and done.returncode), f"kubectl {' '.join(words)}: {done.stderr}"
         return done

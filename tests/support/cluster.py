@@ -14,6 +14,8 @@ from tests.support.processes import eventually
 
 CONTROLLERS: Final = "*"
 NODES: Final = 2
+IMAGE: Final = "localhost/mailkeep:tests"
+"""The image of this tree, as the tests name it."""
 
 
 @contextmanager

@@ -91,7 +91,7 @@ def quietly(*words: str | Path) -> None:
 def network(nodes: list[Node]) -> Iterator[None]:
     """The bridge, the nodes' namespaces and the routes between all of them."""
     forwarding = Path("/proc/sys/net/ipv4/ip_forward")
-    before = forwarding.read_text()
+    before, spaces = forwarding.read_text(), _pod_spaces()
     remove_network(nodes)
     try:
         run("ip", "link", "add", BRIDGE, "type", "bridge")
@@ -106,6 +106,13 @@ def network(nodes: list[Node]) -> Iterator[None]:
     finally:
         remove_network(nodes)
         forwarding.write_text(before)
+        for space in _pod_spaces() - spaces:
+            quietly("ip", "netns", "del", space)
+
+
+def _pod_spaces() -> set[str]:
+    """Names of the network namespaces that containerd makes for pods."""
+    return {path.name for path in Path("/run/netns").glob("cni-*")}
 
 
 def _attach(node: Node, others: list[Node]) -> None:
@@ -144,14 +151,19 @@ def started(node: Node, server: ApiServer, images: list[Path]) -> Iterator[None]
         stack.enter_context(_containerd(node))
         for image in images:
             run("ctr", "-a", node.socket, "-n", "k8s.io", "images", "import", image)
-        kubelet = ["kubelet", "--config", node.folder / "kubelet.yaml", "--root-dir", node.folder / "kubelet"]
-        kubelet += ["--kubeconfig", server.folder / f"{node.name}.kubeconfig", "--hostname-override", node.name]
-        kubelet += ["--node-ip", node.address, "--v=1"]
-        proxy = ["kube-proxy", "--config", node.folder / "proxy.yaml", "--hostname-override", node.name]
-        for words in (kubelet, proxy):
-            command = node.inside(TOOLS / words[0], *words[1:])
-            stack.enter_context(running(command, node.folder / f"{words[0]}.log"))
+        for name, words in _programs(node, server).items():
+            stack.enter_context(running(node.inside(TOOLS / name, *words), node.folder / f"{name}.log"))
         yield
+
+
+def _programs(node: Node, server: ApiServer) -> dict[str, list[str | Path]]:
+    kubeconfig = server.folder / f"{node.name}.kubeconfig"
+    kubelet: list[str | Path] = ["--config", node.folder / "kubelet.yaml", "--root-dir", node.folder / "kubelet"]
+    kubelet += ["--kubeconfig", kubeconfig, "--hostname-override", node.name, "--node-ip", node.address, "--v=1"]
+    return {
+        "kubelet": kubelet,
+        "kube-proxy": ["--config", node.folder / "proxy.yaml", "--hostname-override", node.name],
+    }
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from mailoperator.spec import MailService
 
 Child = dict[str, Any]
 
-POD_MONITOR: Final = "podmonitors.monitoring.coreos.com"
-"""The definition that brings the kind."""
+POD_MONITOR: Final = "PodMonitor"
+"""A kind of prometheus-operator's; a cluster may not know it."""
 
 
 def monitoring_children(service: MailService, kinds: frozenset[str]) -> list[Child]:
@@ -23,7 +23,7 @@ def monitoring_children(service: MailService, kinds: frozenset[str]) -> list[Chi
     return [
         {
             "apiVersion": "monitoring.coreos.com/v1",
-            "kind": "PodMonitor",
+            "kind": POD_MONITOR,
             "metadata": meta,
             "spec": {
                 "selector": {"matchLabels": by_instance},

@@ -89,8 +89,14 @@ class Tcp:
         socket_folder = await asyncio.to_thread(tempfile.mkdtemp, prefix="mk")
         database, bodies = await open_memory()
         rules = MailStore(database, bodies)
-        files = {"certfile": str(self.certfile), "keyfile": str(self.keyfile), "cafile": str(self.authority.cafile)}
-        options = StoreOptions(socket=f"{socket_folder}/run/store.sock", listen=self.listen, port=0, **files)
+        options = StoreOptions(
+            socket=f"{socket_folder}/run/store.sock",
+            listen=self.listen,
+            port=0,
+            certfile=str(self.certfile),
+            keyfile=str(self.keyfile),
+            cafile=str(self.authority.cafile),
+        )
         server = StoreServer(rules, NoMaintenance(), listeners_of(options, str(self.folder)), lambda: 1 << 20)
         try:
             await server.start()
