@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import kopf
+from kopf._core.engines.peering import Identity as kopf_identity  # noqa: N813 - a type that is used as a function
 from lightkube import AsyncClient
 
 from mailoperator.cluster import ApiCluster
@@ -94,6 +95,8 @@ class Operator:
             namespaces=namespaces,
             clusterwide=not namespaces,
             standalone=True,
+            # By itself it would ask for the user's name, and in an image the number need not have one.
+            identity=kopf_identity(self._place.identity),
             stop_flag=stopping,
         )
         await _first(watching, self._queue.run(), self._look_again(), self._leader.keep(), stopping.wait())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
     if os.geteuid() != 0:
         pytest.skip("nodes need root")
     archive = tmp_path_factory.mktemp("image") / "mailkeep.tar"
-    subprocess.run([ROOT / "scripts/build-image", archive, IMAGE], check=True)
+    subprocess.run([ROOT / "scripts/build-image", archive, IMAGE], check=True, stdout=sys.stderr)
     with cluster([archive]) as started:
         install_operator(started)
         yield started

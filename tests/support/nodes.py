@@ -246,6 +246,8 @@ def _kubelet_config(node: Node) -> dict[str, Any]:
         "nodeStatusUpdateFrequency": "5s",
         "syncFrequency": "5s",
         "configMapAndSecretChangeDetectionStrategy": "Watch",
+        # A kubelet takes away the logs of pods that it does not know.
+        "podLogsDir": str(node.folder / "logs"),
         "volumePluginDir": str(node.folder / "volume-plugins"),
     }
 
