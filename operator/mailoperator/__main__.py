@@ -153,6 +153,8 @@ def main() -> None:
     """Run until told to stop."""
     level = os.environ.get("LOG_LEVEL") or "info"
     configure_logging(LogOptions(level=level, format="json"))
+    # A line for every call would hide all the others.
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
     asyncio.run(_main())
 
 

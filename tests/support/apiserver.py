@@ -90,7 +90,7 @@ def api_server(
     `host` is the address that it listens on, `tokens` are further lines of its token file, `controllers` what runs.
     """
     etcd_port, peer_port, port = free_ports(3)
-    certificate = make_certificate(folder, host, FIRST_SERVICE_ADDRESS)
+    certificate = make_certificate(folder, host, FIRST_SERVICE_ADDRESS, also="kubernetes.default.svc")
     (folder / "tokens.csv").write_text(
         "".join(f"{line}\n" for line in (f"{ADMIN_TOKEN},admin,admin,system:masters", *tokens))
     )

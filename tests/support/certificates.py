@@ -32,12 +32,12 @@ class Certificate:
         return context
 
 
-def make_certificate(folder: Path, *addresses: str) -> Certificate:
-    """Make one in `folder`, for these IP addresses too."""
+def make_certificate(folder: Path, *addresses: str, also: str = "localhost") -> Certificate:
+    """Make one in `folder`, for these IP addresses and this name too."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.UTC)
-    names: list[x509.GeneralName] = [x509.DNSName("localhost")]
+    names: list[x509.GeneralName] = [x509.DNSName(each) for each in {"localhost", also}]
     names += [x509.IPAddress(ipaddress.ip_address(address)) for address in ("127.0.0.1", *addresses)]
     certificate = (
         x509.CertificateBuilder()

@@ -57,6 +57,7 @@ class RealSite:
             "imap": {"plaintextmincipher": 0, "replicas": 2, "drainseconds": 5, "maxsessionsperaddress": 1000},
             "pop": {"plaintextmincipher": 0, "drainseconds": 5},
             "lmtp": {"allowedclients": ["10.0.0.0/8"], "drainseconds": 5},
+            "access": {"bgexcluded": ["10.0.0.0/8"]},
             "directory": {"users": {"secretRef": {"name": "users"}}},
         }
 
