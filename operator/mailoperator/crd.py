@@ -12,6 +12,7 @@ from typing import Any, Final
 import yaml
 
 from mailoperator import rules
+from mailoperator.references import REFERENCES
 from mailoperator.schema import Schema, filled_object, front_ends, group_doc, groups, option_properties
 from mailoperator.workload import front_end_properties, store_properties
 
@@ -106,8 +107,8 @@ def _group(name: str) -> Schema:
         extra, own_rules = front_end_properties(), [*rules.FRONT_END, *own_rules]
     elif name == "store":
         extra = store_properties()
-    elif name in _BY_REFERENCE:
-        extra = _BY_REFERENCE[name]
+    else:
+        extra = _references(name)
     return filled_object(group_doc(name), {**option_properties(name), **extra}, own_rules)
 
 
@@ -125,20 +126,20 @@ def _reference(description: str) -> Schema:
     return {"type": "object", "description": description, "required": ["name"], "properties": {"name": name}}
 
 
-_BY_REFERENCE: Final[dict[str, dict[str, Schema]]] = {
-    "directory": {
-        "users": {
-            "type": "object",
-            "description": "Accounts of a site without an LDAP directory.",
-            "properties": {
-                "secretRef": _reference("Secret whose key users.yaml is the users file. Pods take a change."),
-            },
-        },
-    },
-    "tls": {
-        "secretRef": _reference("Secret of type kubernetes.io/tls for the clients' ports. Pods take a change."),
-    },
-}
+def _references(group: str) -> dict[str, Schema]:
+    """The fields of a group that name Secrets."""
+    made: dict[str, Schema] = {}
+    for reference in REFERENCES:
+        owner, *steps, last = reference.field.split(".")
+        if owner != group:
+            continue
+        into = made
+        for step in steps:
+            into = into.setdefault(step, {"type": "object", "description": "By reference.", "properties": {}})[
+                "properties"
+            ]
+        into[last] = _reference(reference.description)
+    return made
 
 
 def _site() -> dict[str, Schema]:

@@ -4,43 +4,47 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from mailoperator.podconfig import USERS_FILE
+from mailoperator.references import Reference, given
 from mailoperator.spec import MailService
 from services.common.problems import ConfigurationError
 from services.common.values import TABLE, convert
 
 Thing = Mapping[str, Any]
+Check = Callable[[Mapping[str, bytes], datetime], str]
+"""What is wrong with the content of a Secret, in words; "" for nothing."""
 
 
 def secrets_of(service: MailService) -> dict[str, str]:
     """Field of the spec -> name of the Secret that it refers to."""
-    spec = service.spec
-    references = {
-        "tls.secretRef": spec["tls"].get("secretRef"),
-        "directory.users.secretRef": spec["directory"].get("users", {}).get("secretRef"),
-    }
-    return {field: reference["name"] for field, reference in references.items() if reference}
+    return {reference.field: name for reference, name in given(service.spec)}
 
 
 def problems(service: MailService, secrets: Mapping[str, Thing | None], now: datetime) -> list[str]:
     """Everything that is wrong, in words; `secrets` are the objects by their names, None for one that is not there."""
     found = [*_options(service)]
-    for field, name in secrets_of(service).items():
+    for reference, name in given(service.spec):
         secret = secrets.get(name)
         if secret is None:
-            found.append(f"{field}: there is no Secret {name}")
-        else:
-            why = _CHECKS[field](data_of(secret), now)
-            found += [f"{field}: Secret {name}: {why}"] if why else []
+            found.append(f"{reference.field}: there is no Secret {name}")
+        elif why := _fault(reference, data_of(secret), now):
+            found.append(f"{reference.field}: Secret {name}: {why}")
     return found
+
+
+def _fault(reference: Reference, data: Mapping[str, bytes], now: datetime) -> str:
+    missing = [key for key in reference.files.values() if key not in data]
+    if missing:
+        return f"it has no {' and no '.join(missing)}"
+    check = _CHECKS.get(reference.field)
+    return check(data, now) if check else ""
 
 
 def _options(service: MailService) -> list[str]:
@@ -75,9 +79,6 @@ def _decoded(value: str) -> bytes:
 
 
 def _certificate(data: Mapping[str, bytes], now: datetime) -> str:
-    missing = [name for name in ("tls.crt", "tls.key") if name not in data]
-    if missing:
-        return f"it has no {' and no '.join(missing)}"
     try:
         certificate = x509.load_pem_x509_certificate(data["tls.crt"])
         key = serialization.load_pem_private_key(data["tls.key"], password=None)
@@ -91,13 +92,27 @@ def _certificate(data: Mapping[str, bytes], now: datetime) -> str:
 
 
 def _users(data: Mapping[str, bytes], _: datetime) -> str:
-    if USERS_FILE not in data:
-        return f"it has no {USERS_FILE}"
     try:
-        content = yaml.safe_load(data[USERS_FILE])
+        content = yaml.safe_load(data["users.yaml"])
     except (yaml.YAMLError, UnicodeDecodeError):
-        return f"{USERS_FILE} is no YAML"
-    return "" if content is None or isinstance(content, dict) else f"{USERS_FILE} is no users file"
+        return "users.yaml is no YAML"
+    return "" if content is None or isinstance(content, dict) else "users.yaml is no users file"
 
 
-_CHECKS = {"tls.secretRef": _certificate, "directory.users.secretRef": _users}
+def _authority(key: str) -> Check:
+    def check(data: Mapping[str, bytes], _: datetime) -> str:
+        try:
+            x509.load_pem_x509_certificates(data[key])
+        except ValueError:
+            return f"{key} is no PEM that can be read"
+        return ""
+
+    return check
+
+
+_CHECKS: Final[Mapping[str, Check]] = {
+    "tls.secretRef": _certificate,
+    "tls.clientcaSecretRef": _authority("ca.crt"),
+    "ldap.caSecretRef": _authority("ca.crt"),
+    "directory.users.secretRef": _users,
+}

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import yaml
 
+from mailoperator.references import given
 from mailoperator.schema import front_ends, groups, option_rows
 from mailoperator.spec import ADMIN_PORTS, CONTAINER_PORTS, STORE, STORE_PORT, FrontEnd, MailService
 from services.common.values import TABLE
@@ -20,13 +21,10 @@ from services.common.values import TABLE
 EVERYWHERE: Final = "*"
 CONFIG_FOLDER: Final = "/etc/mailkeep/config"
 IDENTITY_FOLDER: Final = "/etc/mailkeep/identity"
-TLS_FOLDER: Final = "/etc/mailkeep/tls"
-USERS_FOLDER: Final = "/etc/mailkeep/users"
 DATA_FOLDER: Final = "/var/lib/mailkeep"
 RUN_FOLDER: Final = f"{DATA_FOLDER}/run"
 """Where a front end keeps who is shut out (access.statefile). It is the pod's: a new container finds it again."""
 FILE: Final = "mailkeep.yaml"
-USERS_FILE: Final = "users.yaml"
 
 Values = dict[str, dict[str, Any]]
 
@@ -84,9 +82,8 @@ def _store_of_front_end(service: MailService) -> dict[str, Any]:
 
 def _shared(service: MailService) -> Values:
     values = {group: _given(service, group) for group in shared_groups()}
-    if service.spec["tls"].get("secretRef"):
-        values["tls"] |= {"certfile": f"{TLS_FOLDER}/tls.crt", "keyfile": f"{TLS_FOLDER}/tls.key"}
-    values["directory"]["usersfile"] = f"{USERS_FOLDER}/{USERS_FILE}"
+    for reference, _ in given(service.spec):
+        values[reference.group] |= reference.options()
     return values
 
 

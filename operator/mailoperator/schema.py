@@ -18,12 +18,15 @@ Schema = dict[str, Any]
 MAX_ITEMS: Final = 256
 """Entries of a list option: bounded, so that validation rules over it have a bounded cost."""
 SIZE_PATTERN: Final = r"^[0-9]{1,18}([KMGT])?$"
+URL_PATTERN: Final = r"^(https://[^\x00-\x20\x7f]*)?$"
 PRINTABLE: Final = r"^[^\x00-\x1f\x7f]*$"
 """No control characters: a line break in a banner would be a line of its own to the client."""
 
 RESERVED: Final = frozenset({"listen", "adminlisten", "adminport", "socket", "target", "bodyaccess"})
 """Names, in whatever group, that the operator sets for the pods."""
 RESERVED_ROWS: Final = frozenset({"store.port"})
+URLS: Final = frozenset({"sasl.oauthkeys"})
+"""Options that are a file or an https URL: here the URL alone; a file comes by reference."""
 SERVICE_PORTS: Final = ("port", "sslport", "proxyport", "proxysslport")
 """Options of a front end that are ports of its Service; containers listen on high ports of their own."""
 WITHOUT_DEFAULT: Final = frozenset({"numprocesses"})
@@ -48,6 +51,8 @@ def group_doc(group: str) -> str:
 
 def is_reserved(row: Row) -> bool:
     """Whether the operator sets the option, not the MailService."""
+    if row.name in URLS:
+        return False
     name = row.name.partition(".")[2]
     return name in RESERVED or row.name in RESERVED_ROWS or row.option.path or row.option.secret
 
@@ -107,7 +112,8 @@ def _text(row: Row) -> Schema:
     option = row.option
     if option.choices:
         return {"type": "string", "enum": list(option.choices)}
-    return {"type": "string", "maxLength": option.high or MAX_TEXT, "pattern": PRINTABLE}
+    pattern = URL_PATTERN if row.name in URLS else PRINTABLE
+    return {"type": "string", "maxLength": option.high or MAX_TEXT, "pattern": pattern}
 
 
 def _list(row: Row) -> Schema:

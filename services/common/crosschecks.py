@@ -136,7 +136,8 @@ def _needs(configuration: Configuration) -> Iterator[Problem]:
          {"ldap.servers": ldap.servers, "ldap.basedn": ldap.basedn or ldap.schema == "dctree"}),
         ("ldap.searchfordomain", directory.kind == "ldap" and not ldap.searchfordomain, "no",
          {"ldap.basedn": ldap.basedn}),
-        ("ldap.binddn", bool(ldap.binddn), ldap.binddn, {"ldap.bindpassword": ldap.bindpassword}),
+        ("ldap.binddn", bool(ldap.binddn), ldap.binddn,
+         {"ldap.bindpassword": ldap.bindpassword or ldap.bindpasswordfile}),
     )  # fmt: skip
     for option, applies, value, needed in (*wanted, *_proxy_needs(configuration)):
         missing = [name for name, set_to in needed.items() if not set_to]

@@ -407,6 +407,9 @@ class LdapOptions:
         "", "Name that Mailkeep searches as; empty: without one.", live=True, legacy="local.ugldapbinddn"
     )
     bindpassword: str = option("", "Its password.", secret=True, live=True, legacy="local.ugldapbindcred")
+    bindpasswordfile: str = option(
+        "", "File with the password, in place of ldap.bindpassword; read for every connection.", path=True, live=True
+    )
     schema: str = option(
         "orgtree", "How the directory says who is who: the domain tree of Schema 1, the organisations of Schema 2, "
         "inetOrgPerson without domains, or Active Directory.",

@@ -328,3 +328,15 @@ async def test_the_policy_of_the_directory_locks(pair: tuple[Slapd, Slapd]) -> N
         assert caught.value.kind is LoginRefusal.LOCKED
         one.set(dn, "pwdAccountLockedTime")
         assert (await directory.authenticate(ANNA, PASSWORD)).status is Status.ACTIVE
+
+
+# ---- the service account's password in a file -----------------------------------------------------------------------
+async def test_the_password_of_the_service_account_may_be_in_a_file(slapd: Slapd, tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    secret.write_text(f"{PASSWORD}\n")
+    async with opened(slapd, bindpassword="", bindpasswordfile=str(secret)) as directory:
+        assert (await directory.authenticate(ANNA, PASSWORD)).account == ANNA
+    secret.write_bytes(b"\xff")
+    async with opened(slapd, bindpassword="", bindpasswordfile=str(secret)) as directory:
+        with pytest.raises(DirectoryUnavailable):
+            await directory.authenticate(ANNA, PASSWORD)

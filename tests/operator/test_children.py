@@ -12,9 +12,11 @@ from mailoperator.children import children
 from mailoperator.children.monitoring import POD_MONITOR
 from mailoperator.children.pods import HASH_ANNOTATION
 from mailoperator.podconfig import FILE
+from mailoperator.references import REFERENCES
 from mailoperator.spec import MailService
 from services.common.accessoptions import AccessOptions
 from services.common.configuration import load
+from services.common.values import TABLE
 from tests.support.mailservices import UID, service
 
 TLS = {"secretRef": {"name": "site-tls"}}
@@ -269,3 +271,41 @@ def test_traces_have_a_way_out_of_every_pod() -> None:
         way = {"ports": [{"protocol": "TCP", "port": 4317}]}
         assert way in built(service(trace=tracing))["NetworkPolicy", f"mail-{role}"]["spec"]["egress"]
         assert way not in built(service())["NetworkPolicy", f"mail-{role}"]["spec"]["egress"]
+
+
+def test_secrets_that_the_spec_names_are_files_of_the_front_ends() -> None:
+    spec = {
+        "directory": {"kind": "ldap"},
+        "ldap": {
+            "servers": ["ldaps://directory.example"],
+            "basedn": "o=isp",
+            "binddn": "cn=reader",
+            "bindSecretRef": {"name": "reader"},
+            "caSecretRef": {"name": "directory-ca"},
+        },
+        "sasl": {"keysSecretRef": {"name": "keys"}},
+    }
+    made = config("imap", **spec)
+    assert made["ldap"]["bindpasswordfile"] == "/etc/mailkeep/ldap-bind/password"
+    assert made["ldap"]["cafile"] == "/etc/mailkeep/ldap-ca/ca.crt"
+    assert made["sasl"]["oauthkeys"] == "/etc/mailkeep/oauth-keys/keys.json"
+    pod = template("imap", **spec)["spec"]
+    volumes = {each["name"]: each["secret"]["secretName"] for each in pod["volumes"] if "secret" in each}
+    assert volumes == {
+        "identity": "mail-imap-identity",
+        "ldap-bind": "reader",
+        "ldap-ca": "directory-ca",
+        "oauth-keys": "keys",
+    }
+    mounted = {each["name"]: each["mountPath"] for each in pod["containers"][0]["volumeMounts"]}
+    assert mounted["ldap-bind"] == "/etc/mailkeep/ldap-bind"
+    stores = template("store", **spec)["spec"]["volumes"]
+    assert "ldap-bind" not in {each["name"] for each in stores}, "the store asks no directory"
+
+
+def test_every_reference_is_of_an_option_that_exists() -> None:
+    for reference in REFERENCES:
+        for option in reference.files:
+            row = TABLE[f"{reference.group}.{option}"].option
+            assert row.path
+            assert row.live or reference.field == "directory.users.secretRef", "pods take a change"

@@ -71,3 +71,12 @@ def test_a_certificate_that_cannot_be_used(certificate: dict[str, Any], tmp_path
     for given, now, why in cases:
         (found,) = inputs.problems(made, {"site-tls": given}, now)
         assert found.startswith(f"tls.secretRef: Secret site-tls: {why}")
+
+
+def test_authorities_and_passwords_are_looked_at() -> None:
+    made = service(ldap={"bindSecretRef": {"name": "reader"}, "caSecretRef": {"name": "ca"}})
+    secrets = {"reader": {"data": {"user": "YQ=="}}, "ca": {"data": {"ca.crt": "YQ=="}}}
+    assert inputs.problems(made, secrets, NOW) == [
+        "ldap.bindSecretRef: Secret reader: it has no password",
+        "ldap.caSecretRef: Secret ca: ca.crt is no PEM that can be read",
+    ]

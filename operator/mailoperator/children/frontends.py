@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from mailoperator.children.pods import mounts, template
-from mailoperator.podconfig import RUN_FOLDER, TLS_FOLDER, USERS_FOLDER, front_end_values, restart_hash
+from mailoperator.podconfig import RUN_FOLDER, front_end_values, restart_hash
+from mailoperator.references import given
 from mailoperator.spec import ADMIN_PORTS, FrontEnd
 
 Child = dict[str, Any]
@@ -61,30 +62,21 @@ def _container(front_end: FrontEnd) -> Child:
     mounted = [
         *mounts(front_end.name),
         {"name": "run", "mountPath": RUN_FOLDER},
-        *({"name": name, "mountPath": path, "readOnly": True} for name, path in _files(front_end)),
+        *(
+            {"name": reference.volume, "mountPath": reference.folder, "readOnly": True}
+            for reference, _ in given(front_end.service.spec)
+        ),
     ]
     return {"ports": ports, "volumeMounts": mounted}
 
 
-def _files(front_end: FrontEnd) -> list[tuple[str, str]]:
-    spec = front_end.service.spec
-    given = [("tls", TLS_FOLDER, spec["tls"].get("secretRef")), ("users", USERS_FOLDER, users_secret(front_end))]
-    return [(name, path) for name, path, reference in given if reference]
-
-
-def users_secret(front_end: FrontEnd) -> dict[str, str] | None:
-    """Reference to the Secret with the users file."""
-    reference: dict[str, str] | None = front_end.service.spec["directory"].get("users", {}).get("secretRef")
-    return reference
-
-
 def _volumes(front_end: FrontEnd) -> list[Child]:
-    secrets = {"tls": front_end.service.spec["tls"].get("secretRef"), "users": users_secret(front_end)}
+    """The Secrets that the spec refers to."""
     return [
         {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": RUN_SIZE}},
         *(
-            {"name": name, "secret": {"secretName": secrets[name]["name"], "defaultMode": 0o440}}
-            for name, _ in _files(front_end)
+            {"name": reference.volume, "secret": {"secretName": name, "defaultMode": 0o440}}
+            for reference, name in given(front_end.service.spec)
         ),
     ]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import ldap3
@@ -49,6 +50,16 @@ def connected(place: Place, options: LdapOptions) -> socket.socket:
     return found
 
 
+def bind_password(options: LdapOptions) -> str:
+    """The service account's, without the line's end that a file may have. Blocks. Raises LinkLost."""
+    if not options.bindpasswordfile:
+        return options.bindpassword
+    try:
+        return Path(options.bindpasswordfile).read_text("utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LinkLost(f"ldap.bindpasswordfile cannot be read: {type(error).__name__}") from None
+
+
 def search_all(place: Place, options: LdapOptions, question: Question) -> list[Found]:
     """Every entry, in pages (RFC 2696), so that no limit of the server cuts the answer. Blocks.
 
@@ -57,7 +68,7 @@ def search_all(place: Place, options: LdapOptions, question: Question) -> list[F
     connection = _opened(place, options)
     try:
         if options.binddn:
-            connection.user, connection.password = options.binddn, options.bindpassword
+            connection.user, connection.password = options.binddn, bind_password(options)
             connection.authentication = ldap3.SIMPLE
             if not connection.bind(read_server_info=False):
                 raise LinkLost(f"the service account {options.binddn} is refused")

@@ -17,7 +17,7 @@ from typing import Final, TypeAlias, TypeVar
 from services.common.directory import DirectoryUnavailable
 from services.common.directory.ldap.answers import SUCCESS, NoAnswer, PasswordAnswer
 from services.common.directory.ldap.lanes import BASE, Found, Lane, LinkLost, Question
-from services.common.directory.ldap.links import connected, search_all
+from services.common.directory.ldap.links import bind_password, connected, search_all
 from services.common.directory.ldap.places import parse_place
 from services.common.directory.ldap.servers import Server, candidates
 from services.common.live import Live
@@ -206,9 +206,10 @@ class Pool:
 
     async def _open_reader(self, server: Server[Lane]) -> Lane:
         options = self._options.value
+        password = await asyncio.to_thread(bind_password, options)
         lane = await self._open(server)
         if options.binddn:
-            answer = await lane.bind(options.binddn, options.bindpassword)
+            answer = await lane.bind(options.binddn, password)
             if answer.code != SUCCESS:
                 lane.close()
                 raise LinkLost(f"the service account {options.binddn} is refused: result {answer.code}")
