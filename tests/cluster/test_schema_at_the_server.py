@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from mailoperator.crd import API_VERSION, KIND
 from tests.support.apiserver import ApiServer
@@ -12,6 +14,7 @@ from tests.support.mailservices import resource
 from tests.support.processes import eventually
 
 pytestmark = pytest.mark.cluster
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def mailservice(namespace: str, name: str = "mail", **spec: Any) -> dict[str, Any]:
@@ -72,6 +75,15 @@ def test_a_bad_spec_is_refused(server: ApiServer, namespace: str, spec: dict[str
 )
 def test_a_good_spec_is_taken(server: ApiServer, namespace: str, spec: dict[str, Any]) -> None:
     server.apply(mailservice(namespace, **spec))
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)
+def test_the_examples_are_taken(server: ApiServer, namespace: str, path: Path) -> None:
+    things = [each for each in yaml.safe_load_all(path.read_text()) if each["kind"] == KIND]
+    assert things
+    for thing in things:
+        thing["metadata"]["namespace"] = namespace
+        server.apply(thing)
 
 
 def test_names_are_bounded(server: ApiServer, namespace: str) -> None:

@@ -128,7 +128,7 @@ def test_capacity_decides_how_many_pods_there_are(site: RealSite) -> None:
 def test_an_upgrade_of_the_operator_restarts_nothing(site: RealSite) -> None:
     before = site.pods()
     with imap_sessions(site.address("imap"), USER, PASSWORD) as sessions:
-        install_operator(site.server, **{"podAnnotations.tests": "upgraded", "replicas": "2"})
+        install_operator(site.server, podAnnotations={"tests": "upgraded"}, replicas=2)
         site.upgrade(imap={"banner": "By the new operator"})
         eventually(lambda: "By the new operator" in site.banner(), 120, 1)
     assert sessions.ends == 0

@@ -32,15 +32,27 @@ def helm(server: ApiServer, *words: str, given: str = "") -> str:
     return done.stdout
 
 
-def install_operator(server: ApiServer, **values: str) -> None:
+def install_operator(server: ApiServer, **values: Any) -> None:
     """By its chart, into a namespace under the restricted standard."""
     repository, _, tag = IMAGE.rpartition(":")
     restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
     server.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OPERATORS, "labels": restricted}})
-    settings = {"image.repository": repository, "image.tag": tag, "logLevel": "debug", **values}
-    given = [word for name, value in settings.items() for word in ("--set-string", f"{name}={value}")]
+    given = yaml.safe_dump({"image": {"repository": repository, "tag": tag}, "logLevel": "debug", **values})
     chart = str(CHARTS / "mailkeep-operator")
-    helm(server, "upgrade", "--install", OPERATORS, chart, "-n", OPERATORS, "--wait", "--timeout=4m", *given)
+    helm(
+        server,
+        "upgrade",
+        "--install",
+        OPERATORS,
+        chart,
+        "-n",
+        OPERATORS,
+        "--wait",
+        "--timeout=4m",
+        "-f",
+        "-",
+        given=given,
+    )
 
 
 class RealSite:

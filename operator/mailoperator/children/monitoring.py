@@ -11,6 +11,12 @@ Child = dict[str, Any]
 POD_MONITOR: Final = "PodMonitor"
 """A kind of prometheus-operator's; a cluster may not know it."""
 
+RELABELINGS: Final = [
+    {"sourceLabels": [f"__meta_kubernetes_pod_label_app_kubernetes_io_{label}"], "targetLabel": target}
+    for label, target in (("instance", "mailservice"), ("component", "component"))
+]
+"""The labels by which rules and dashboards (deploy/monitoring) tell sites and services apart."""
+
 
 def monitoring_children(service: MailService, kinds: frozenset[str]) -> list[Child]:
     """None where the kind is not known or not wanted."""
@@ -27,8 +33,9 @@ def monitoring_children(service: MailService, kinds: frozenset[str]) -> list[Chi
             "metadata": meta,
             "spec": {
                 "selector": {"matchLabels": by_instance},
-                "podMetricsEndpoints": [{"port": "admin", "path": "/metrics", "interval": "30s"}],
-                "podTargetLabels": ["app.kubernetes.io/component", "app.kubernetes.io/instance"],
+                "podMetricsEndpoints": [
+                    {"port": "admin", "path": "/metrics", "interval": "30s", "relabelings": RELABELINGS}
+                ],
             },
         }
     ]
