@@ -84,8 +84,6 @@ def _shared(service: MailService) -> Values:
     values = {group: _given(service, group) for group in shared_groups()}
     for reference, _ in given(service.spec):
         values[reference.group] |= reference.options()
-    # A pod is one process: it has nobody to share with what it knows of clients.
-    values["access"]["statefile"] = ""
     return values
 
 
