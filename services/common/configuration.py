@@ -136,7 +136,7 @@ def _build(values: Mapping[str, Any], folder: str) -> Configuration:
             if row.group != group:
                 continue
             value = values.get(row.name, row.default)
-            if row.option.path and value and "://" not in value:
+            if row.option.path and value:
                 value = os.path.join(folder, value)
             given[row.name.partition(".")[2]] = value
         configuration = replace(configuration, **{group: replace(getattr(configuration, group), **given)})

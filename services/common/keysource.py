@@ -14,9 +14,9 @@ def is_url(text: str) -> bool:
 
 
 def is_source(text: str) -> bool:
-    """Whether keys may come from there: a path, or a URL whose answer nobody on the way can have changed."""
+    """Whether keys may come from there: a full path, or a URL whose answer nobody on the way can have changed."""
     if not is_url(text):
-        return "://" not in text
+        return text.startswith("/")
     try:
         parts = urlsplit(text)
     except ValueError:

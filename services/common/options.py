@@ -376,7 +376,7 @@ class SaslOptions:
     )  # fmt: skip
     oauthkeys: str = option(
         "", "The authorization server's keys (JSON Web Key Set): a file, or an https URL; empty: no bearer tokens.",
-        path=True, live=True, syntax="keys",
+        live=True, syntax="keys",
     )  # fmt: skip
     oauthissuer: str = option("", "Issuer (iss) that a token must have.", live=True)
     oauthaudience: str = option("", "Audience (aud) that a token must have: what it was issued for.", live=True)

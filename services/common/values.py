@@ -221,7 +221,7 @@ SYNTAXES: Final[dict[str, tuple[str, Callable[[str], bool]]]] = {
     "ldaprole": ("ROLE=ATTRIBUTE", _holds(parse_role)),
     "filter": ("a filter such as `ALL: 192.0.2.0/24 EXCEPT 192.0.2.9`", check_filter),
     "realm": ("IP|MASK:NUMBER or NETWORK/LENGTH:NUMBER", check_realm),
-    "keys": ("a path or an https URL", is_source),
+    "keys": ("a full path or an https URL", is_source),
     "account": ("account names", lambda text: text.isprintable() and not set(text) & set(' "<>,')),
     "mechanism": (f"mechanisms of {' '.join(NAMES)}", NAMES.__contains__),
     "separators": ("marks such as @+, with @ among them", lambda text: "@" in text and set(text) <= set(punctuation)),

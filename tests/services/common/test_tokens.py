@@ -180,7 +180,7 @@ async def test_keys_that_never_came_are_an_outage(issuer: Issuer) -> None:
     ("source", "good"),
     [
         ("/etc/keys.json", True),
-        ("keys.json", True),
+        ("keys.json", False),
         ("https://login.example.com/keys", True),
         ("http://127.0.0.1:80/keys", True),
         ("http://login.example.com/keys", False),
