@@ -12,6 +12,7 @@ from typing import Final
 
 from services.common.certificatelogins import CertificateLogins
 from services.common.directory import Entry, LoginRefusal, LoginRefused
+from services.common.directory.ldap.memory import Memory
 from services.common.live import Live
 from services.common.login import Login
 from services.common.loginnames import prepare_name, split_at
@@ -25,6 +26,7 @@ from services.common.sasl.steps import (
     Credentials,
     End,
     Proved,
+    Rejected,
     SecretWanted,
     Situation,
     Step,
@@ -34,6 +36,8 @@ from services.common.saslprep import saslprep
 from services.common.tokens import Tokens
 
 NONCE_BYTES: Final = 18
+LATELY: Final = 1000
+LATELY_SECONDS: Final = 10.0
 TLS_OF_UNIQUE: Final = "TLSv1.2"
 """Where tls-unique is what clients bind to (RFC 5929 section 3, RFC 9266 section 3)."""
 
@@ -62,6 +66,8 @@ class Authentication:
         self._login = login
         self._configuration = configuration
         self._certificates = CertificateLogins(service, login, configuration.part(lambda value: value.tls))
+        self._certified: Memory[bytes, str] = Memory(LATELY)
+        """Accounts by the certificates that meant them a moment ago, "" for none."""
         self._tokens = Tokens(service, configuration.part(lambda value: value.sasl))
         self._decoy_key = _decoy_key(configuration.value.tls.keyfile)
 
@@ -182,6 +188,38 @@ class Authentication:
         if end.authorize_as in ("", end.name):
             return Identity(entry, entry)
         return await self.acting(entry, end.authorize_as, peer)
+
+    # ---- without an exchange
+    def takes_tokens(self, peer: Peer) -> bool:
+        """Whether a bearer token may be shown on such a connection, outside of SASL (RFC 6750)."""
+        wanted = Means.TOKENS | Means.PRIVATE
+        return self._means(peer) & wanted == wanted
+
+    async def bearer(self, token: str, peer: Peer) -> Identity:
+        """Whom a bearer token names. Raises LoginRefused, DirectoryUnavailable."""
+        if not self.takes_tokens(peer):
+            raise LoginRefused(LoginRefusal.PLAINTEXT)
+        await self._login.hold_up(self._service, "", peer)
+        name = await self._token_name(token)
+        return await self._lately(name, peer) if name else await self.finish(Rejected("", "the token is no good"), peer)
+
+    async def certified(self, peer: Peer) -> Identity | None:
+        """Whom the client's certificate means, where it has shown one; None where it means nobody.
+
+        Raises LoginRefused, where it means an account that may not log in, and DirectoryUnavailable.
+        """
+        if peer.certificate is None:
+            return None
+        name = self._certified.get(peer.certificate)
+        if name is None:
+            name = await self._certificates.name(peer.certificate, "") or ""
+            self._certified.put(peer.certificate, name, LATELY_SECONDS)
+        return await self._lately(name, peer) if name else None
+
+    async def _lately(self, name: str, peer: Peer) -> Identity:
+        """Who has shown to be `name`, as request after request does: the directory is asked now and then."""
+        await self._login.account(self._split(name))
+        return await self.finish(Proved(name), peer)
 
     async def acting(self, entry: Entry, name: str, peer: Peer) -> Identity:
         """`entry` acting as the account `name`. Raises as `Login.acting` does."""

@@ -216,6 +216,10 @@ class HttpOptions(ServiceOptions):
         False, "Whether a login may be used from the address alone that it was begun from.", live=True,
         legacy="service.http.ipsecurity",
     )  # fmt: skip
+    clientcertificates: bool = option(
+        False, "Whether clients are asked for a certificate of tls.clientca, and are whom it means; they need not have "
+        "one. Browsers ask their users which to show."
+    )  # fmt: skip
     plaintextmincipher: int = option(
         128, "Bits that the cipher of TLS must have where passwords are sent; 0: they may be sent without TLS, -1: "
         "they are never taken.", low=-1, high=512, unit="bits", live=True,

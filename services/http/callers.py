@@ -1,23 +1,31 @@
-"""Who asks: by the cookie of a login, or by a password with each request (Basic).
+"""Who asks: by the cookie of a login, or by a password or a token with each request, or by a client certificate.
 
 The rules of a login (`plaintextmincipher`, statuses, filters, the delay of refusals) are those of every service.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
 from services.common.directory import DirectoryUnavailable, Entry, LoginRefusal, LoginRefused
-from services.http.credentials import LoginCookie, cookie_name, cookies, from_here, read_basic, read_cookie
+from services.http.credentials import (
+    LoginCookie,
+    cookie_name,
+    cookies,
+    from_here,
+    read_basic,
+    read_bearer,
+    read_cookie,
+)
 from services.http.replies import Problem, unavailable
 
 if TYPE_CHECKING:
     from services.common.accountids import AccountIds
-    from services.common.authentication import Authentication
+    from services.common.authentication import Authentication, Identity
     from services.common.domain import AccountId
     from services.common.peer import Peer
     from services.http.connection import HttpConnection
@@ -25,6 +33,7 @@ if TYPE_CHECKING:
 
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 CHALLENGE: Final = 'Basic realm="Mailkeep", charset="UTF-8"'
+BEARER: Final = 'Bearer realm="Mailkeep"'
 
 REFUSALS: Final[Mapping[LoginRefusal, str]] = {
     LoginRefusal.CREDENTIALS: "The name or the password is not right.",
@@ -44,7 +53,7 @@ REFUSALS: Final[Mapping[LoginRefusal, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who a request is from. `login` is the cookie of a login; None: it carried its password."""
+    """Who a request is from. `login` is the cookie of a login; None: the request itself showed who it is."""
 
     account_id: AccountId
     entry: Entry
@@ -78,15 +87,21 @@ class Callers:
     async def found(self, request: web.BaseRequest, connection: HttpConnection) -> Caller | None:
         """The caller; None where the request names nobody, or its login is over."""
         header = request.headers.get("Authorization")
-        caller = await (self._by_cookie(request, connection) if header is None else self._basic(header, connection))
+        if header is None:
+            caller = await self._by_cookie(request, connection) or await self._by_certificate(request, connection)
+        else:
+            caller = await self._by_header(header, connection)
         if caller is not None and not connection.belongs_to(caller.name):
             raise Problem(429, REFUSALS[LoginRefusal.SESSIONS], headers={"Retry-After": "30"})
         return caller
 
     async def log_in(self, name: str, password: str, connection: HttpConnection, agent: str) -> LoginCookie:
         """Begin a login. Raises LoginRefused, Problem 503."""
+        return await self.begin(await self._proved(name, password, connection.peer), connection, agent)
+
+    async def begin(self, entry: Entry, connection: HttpConnection, agent: str) -> LoginCookie:
+        """Begin a login of who is known already. Raises LoginRefused (SESSIONS)."""
         peer = connection.peer
-        entry = await self._proved(name, password, peer)
         account_id = await self._accounts.open(entry.account)
         if not connection.belongs_to(entry.account):
             raise LoginRefused(LoginRefusal.SESSIONS)
@@ -107,17 +122,44 @@ class Callers:
             raise unavailable() from None
         return None if found is None else Caller(cookie.account_id, found[1], cookie)
 
-    async def _basic(self, header: str, connection: HttpConnection) -> Caller:
+    async def _by_header(self, header: str, connection: HttpConnection) -> Caller:
         peer = connection.peer
-        given = read_basic(header)
-        if given is None:
-            raise self._challenge(peer, "The Authorization field is not understood.")
+        basic, token = read_basic(header), read_bearer(header)
         try:
-            entry = await self._proved(*given, peer)
+            if basic is not None:
+                entry = await self._proved(*basic, peer)
+            elif token is not None:
+                entry = await self._identified(self._authentication.bearer(token, peer))
+            else:
+                raise self._challenge(peer, "The Authorization field is not understood.")
         except LoginRefused as refused:
             raise self._challenge(peer, REFUSALS[refused.kind]) from None
+        return await self._caller(entry)
+
+    async def _by_certificate(self, request: web.BaseRequest, connection: HttpConnection) -> Caller | None:
+        """A browser shows its certificate by itself, like a cookie, whichever site made it send the request."""
+        peer = connection.peer
+        if peer.certificate is None:
+            return None
+        if request.method not in SAFE and not came_from_here(request, peer.tls):
+            raise Problem(403, "The request comes from another site.")
+        try:
+            identity = await self._authentication.certified(peer)
+        except LoginRefused as refused:
+            raise Problem(403, REFUSALS[refused.kind]) from None
+        except DirectoryUnavailable:
+            raise unavailable("Nobody can log in at the moment.") from None
+        return None if identity is None else await self._caller(identity.entry)
+
+    async def _caller(self, entry: Entry) -> Caller:
         account_id = self._accounts.known(entry.account)
         return Caller(await self._accounts.open(entry.account) if account_id is None else account_id, entry)
+
+    async def _identified(self, identity: Awaitable[Identity]) -> Entry:
+        try:
+            return (await identity).entry
+        except DirectoryUnavailable:
+            raise unavailable("Nobody can log in at the moment.") from None
 
     async def _proved(self, name: str, password: str, peer: Peer) -> Entry:
         if not self._authentication.takes_passwords(peer):
@@ -126,16 +168,16 @@ class Callers:
             credentials = self._authentication.prepared(name, password)
         except ValueError:
             raise LoginRefused(LoginRefusal.CREDENTIALS) from None
-        try:
-            cached = self._authentication.cached(credentials, peer)
-            return (cached or await self._authentication.finish(credentials, peer)).entry
-        except DirectoryUnavailable:
-            raise unavailable("Nobody can log in at the moment.") from None
+        cached = self._authentication.cached(credentials, peer)
+        if cached is not None:
+            return cached.entry
+        return await self._identified(self._authentication.finish(credentials, peer))
 
     def _challenge(self, peer: Peer, detail: str) -> Problem:
-        """401; where no password may be sent none is asked for."""
-        if self.takes_passwords(peer):
-            return Problem(401, detail, headers={"WWW-Authenticate": CHALLENGE})
+        """401, with what may be sent; where nothing may, nothing is asked for."""
+        ways = [CHALLENGE] * self.takes_passwords(peer) + [BEARER] * self._authentication.takes_tokens(peer)
+        if ways:
+            return Problem(401, detail, headers={"WWW-Authenticate": ", ".join(ways)})
         return Problem(403, REFUSALS[LoginRefusal.PLAINTEXT])
 
 

@@ -20,6 +20,7 @@ from services.common.domain import AccountId
 SECRET_BYTES: Final = 32
 MAX_CREDENTIALS: Final = 4_096
 _COOKIE: Final = re.compile(r"([0-9a-f]{1,15})\.([A-Za-z0-9_-]{43})\Z")
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]{1,8000}=*")
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?\Z")
 
 
@@ -93,6 +94,12 @@ def read_basic(header: str) -> tuple[str, str] | None:
     except (binascii.Error, ValueError):
         return None
     return (name, password) if colon else None
+
+
+def read_bearer(header: str) -> str | None:
+    """The token of an Authorization field (RFC 6750 section 2.1); None for anything else."""
+    scheme, _, token = header.strip().partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and _TOKEN.fullmatch(token.strip()) else None
 
 
 def is_host(text: str) -> bool:

@@ -19,13 +19,14 @@ from services.common.directory import Directory, Status
 from services.common.listening import Listener
 from services.common.live import Live
 from services.common.login import Login
-from services.common.options import Configuration, DirectoryOptions, HttpOptions, TlsOptions
+from services.common.options import Configuration, DirectoryOptions, HttpOptions, SaslOptions, TlsOptions
 from services.common.streamserver import StreamServer
 from services.common.telemetry import NO_OBSERVER
-from services.common.tls import ServerTls
+from services.common.tls import ServerTls, asked_of_clients
 from services.http.frontend import HttpFrontEnd
 from services.http.service import HttpService
 from tests.support.certificates import Certificate
+from tests.support.opensslca import ClientPair
 from tests.support.people import PASSWORD, People
 from tests.support.store import StoreFixture
 
@@ -68,9 +69,13 @@ class HttpFixture:
         return answer.decode()
 
     @asynccontextmanager
-    async def browser(self, certificate: Certificate | None = None) -> AsyncIterator[Browser]:
-        """A client that keeps cookies; with a certificate by HTTPS."""
+    async def browser(
+        self, certificate: Certificate | None = None, own: ClientPair | None = None
+    ) -> AsyncIterator[Browser]:
+        """A client that keeps cookies; with the server's certificate by HTTPS, and perhaps with one of its own."""
         context = certificate.client_context() if certificate else None
+        if context and own:
+            own.context(context)
         base = f"https://localhost:{self.port(tls=True)}" if certificate else f"http://127.0.0.1:{self.port()}"
         connector = aiohttp.TCPConnector(ssl=context if context else True)
         async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
@@ -220,6 +225,8 @@ async def http_service(
     http: HttpOptions | None = None,
     certificate: Certificate | None = None,
     directory: Directory | None = None,
+    sasl: SaslOptions | None = None,
+    client_tls: Mapping[str, str] | None = None,
     tick: float = 0.02,
 ) -> AsyncIterator[HttpFixture]:
     """A service for the time of a test. Refusals are not delayed, and passwords are taken in clear unless told."""
@@ -229,7 +236,8 @@ async def http_service(
             data="",
             http=http or HttpOptions(plaintextmincipher=0),
             directory=DirectoryOptions(faildelay=0),
-            tls=TlsOptions(certfile=files[0], keyfile=files[1]),
+            sasl=sasl or SaslOptions(),
+            tls=TlsOptions(certfile=files[0], keyfile=files[1], **dict(client_tls or {})),
         )
     )
     known = directory or people()
@@ -237,7 +245,7 @@ async def http_service(
     service = HttpService(store.client, store.client.feed, store.bodies, login, known, live)
     front = HttpFrontEnd(service)
     options: Live[Any] = live.part(lambda value: value.http)
-    tls = ServerTls(live.value.tls)
+    tls = ServerTls(live.value.tls, asked_of_clients(live.value.http))
     server = StreamServer("http", front.connect, options, refusals=front.refusals, tls=tls, tick=tick)
     listeners = [Listener("127.0.0.1", 0)]
     if certificate is not None:

@@ -7,22 +7,32 @@ from aiohttp import web
 from services.common.directory import LoginRefused
 from services.http import pages
 from services.http.bodies import read_own_form
-from services.http.callers import REFUSALS
-from services.http.credentials import cookie_header
+from services.http.callers import REFUSALS, Caller
+from services.http.credentials import LoginCookie, cookie_header
 from services.http.handlers.exchange import Exchange, page, see_other
 from services.http.replies import Problem
 
 
 async def home(exchange: Exchange) -> web.Response:
-    """GET /: the form, or one's logins."""
+    """GET /: the form, or one's logins. Who shows a certificate is logged in by it."""
     service, connection = exchange.service, exchange.connection
     caller = await service.callers.found(exchange.request, connection)
     if caller is not None and caller.login is not None:
-        logins = await service.logins.all(caller.account_id)
-        return page(pages.logins_page(caller.name, logins, caller.login), pages.POLICY)
+        return await _list(exchange, caller, caller.login)
+    if caller is not None and connection.peer.certificate is not None:
+        agent = exchange.request.headers.get("User-Agent", "")
+        cookie = await service.callers.begin(caller.entry, connection, agent)
+        response = await _list(exchange, caller, cookie)
+        response.headers["Set-Cookie"] = cookie_header(cookie, tls=exchange.secure)
+        return response
     if not service.callers.takes_passwords(connection.peer):
         return page(pages.no_login_page(), pages.POLICY, 403)
     return page(pages.login_page(), pages.POLICY)
+
+
+async def _list(exchange: Exchange, caller: Caller, own: LoginCookie) -> web.Response:
+    logins = await exchange.service.logins.all(caller.account_id)
+    return page(pages.logins_page(caller.name, logins, own), pages.POLICY)
 
 
 async def log_in(exchange: Exchange) -> web.Response:
