@@ -29,7 +29,7 @@ from mailoperator.metrics import Metrics, serve
 from mailoperator.queue import Key, Queue
 from mailoperator.reconcile import Reconciler
 from mailoperator.spec import MANAGER
-from services.common.options import LogOptions
+from services.common.sharedoptions import LogOptions
 from services.common.telemetry import configure_logging
 
 _log = logging.getLogger("mailoperator")

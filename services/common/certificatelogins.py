@@ -12,7 +12,7 @@ from services.common.directory import DirectoryUnavailable, Entry
 from services.common.directory.users import signature
 from services.common.live import Live
 from services.common.login import Login
-from services.common.options import TlsOptions
+from services.common.sharedoptions import TlsOptions
 from services.common.telemetry import current_log
 
 _BY_SUBJECT: Final = Map("subject", None)

@@ -33,7 +33,7 @@ from opentelemetry.trace import Tracer as OtelTracer
 
 import services
 from services.common.live import Live
-from services.common.options import TraceOptions
+from services.common.sharedoptions import TraceOptions
 from services.common.tracing import CONTEXT_BYTES, ERROR, Span
 
 EXPORT_SECONDS: Final = 3.0

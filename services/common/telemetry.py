@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
-from services.common.options import LogOptions
+from services.common.sharedoptions import LogOptions
 from services.common.tracing import current
 
 LEVELS: Final[dict[str, int]] = {

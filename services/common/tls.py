@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from services.common.endpoint import endpoint
-from services.common.options import TlsOptions
+from services.common.sharedoptions import TlsOptions
 
 if TYPE_CHECKING:
     from cryptography import x509

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import Final
 
 from services.common.live import Live
-from services.common.options import TraceOptions
+from services.common.sharedoptions import TraceOptions
 from services.common.tracing import Tracer
 
 EXTRA: Final = "tracing"

@@ -13,7 +13,8 @@ from services.common.directory import DirectoryUnavailable, Entry, Status, parse
 from services.common.domain import Column, Quota
 from services.common.listening import Listener
 from services.common.live import Live
-from services.common.options import Configuration, LmtpOptions, StoreOptions, TlsOptions
+from services.common.options import Configuration, LmtpOptions, StoreOptions
+from services.common.sharedoptions import TlsOptions
 from services.common.store import Store
 from services.common.streamserver import StreamServer
 from services.common.tls import ClientCertificates, ServerTls

@@ -372,10 +372,11 @@ class MailStore:
         filed = await self._file(body)
         placed = list(enumerate(recipients))
         results: list[Delivered] = []
+        rule = partial(delivery.deliver, filed=filed, ticket=ticket, watched=self.hub.followed)
         for start in range(0, len(placed), RECIPIENTS_AT_ONCE):
             chunk = placed[start : start + RECIPIENTS_AT_ONCE]
             try:
-                outcomes = await self._write(_delivery(chunk, filed, ticket, self.hub))
+                outcomes = await self._write(partial(rule, recipients=chunk))
             except StoreError as error:
                 if not results:
                     raise
@@ -497,9 +498,3 @@ def _refused(error: Exception) -> StoreError:
 
 def _examine(body: bytes) -> tuple[bytes, Analysis]:
     return digest_of(body), analyse(body)
-
-
-def _delivery(
-    chunk: Sequence[tuple[int, Recipient]], filed: Filed, ticket: Ticket, hub: ChangeHub
-) -> Rule[Outcome[list[Delivered]]]:
-    return lambda tx: delivery.deliver(tx, chunk, filed, ticket, hub.followed)

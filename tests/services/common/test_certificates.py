@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from services.common.certificates import Expiries, certificate_files
-from services.common.options import Configuration, StoreOptions, TlsOptions
+from services.common.options import Configuration, StoreOptions
+from services.common.sharedoptions import TlsOptions
 from tests.support.authority import certificate_until
 
 FIRST, SECOND = datetime(2030, 1, 1, tzinfo=UTC), datetime(2031, 1, 1, tzinfo=UTC)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from services.common.listening import Listener
-from services.common.options import TlsOptions
+from services.common.sharedoptions import TlsOptions
 from services.common.streamserver import MAX_TURNED_AWAY
 from services.common.tls import ServerTls, client_context, write_self_signed
 from tests.support.lineserver import HERE, LineServer, line_server

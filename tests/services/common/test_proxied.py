@@ -16,7 +16,7 @@ from services.common.access.proxyheader import SIGNATURE
 from services.common.accessoptions import AccessOptions
 from services.common.listening import Listener
 from services.common.live import Live
-from services.common.options import TlsOptions
+from services.common.sharedoptions import TlsOptions
 from services.common.tls import ServerTls
 from tests.support.certificates import make_certificate
 from tests.support.lineserver import Client, LineServer, line_server

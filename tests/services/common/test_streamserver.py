@@ -12,8 +12,8 @@ import pytest
 from cryptography import x509
 
 from services.common.listening import Listener
-from services.common.options import TlsOptions
 from services.common.peer import LOCAL_ADDRESS, Peer
+from services.common.sharedoptions import TlsOptions
 from services.common.streamserver import MAX_TURNED_AWAY
 from services.common.tls import (
     CertificateError,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.common.options import LogOptions
+from services.common.sharedoptions import LogOptions
 from services.common.telemetry import (
     MAX_LINE,
     JsonFormatter,

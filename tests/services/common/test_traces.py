@@ -18,8 +18,8 @@ from services.common.directory import DirectoryUnavailable, LoginRefusal, LoginR
 from services.common.domain import AppendItem, Quota
 from services.common.errors import Reason, StoreError
 from services.common.live import Live
-from services.common.options import TraceOptions
 from services.common.otlp import OtlpTracer
+from services.common.sharedoptions import TraceOptions
 from services.common.telemetry import JsonFormatter
 from services.common.traceexport import open_tracer
 from services.common.tracing import (
