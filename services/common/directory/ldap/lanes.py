@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
-from typing import Final
+from typing import Final, TypeVar
 
 from services.common.directory.ldap import wire
 from services.common.directory.ldap.answers import NO_SUCH_OBJECT, POLICY_CONTROL, SUCCESS, NoAnswer, PasswordAnswer
@@ -23,6 +23,7 @@ BASE: Final = 0
 SIZE_LIMIT: Final = 4
 CERTIFICATE: Final = "userCertificate;binary"
 """Where an entry holds certificates (RFC 4523 section 2.1)."""
+T = TypeVar("T")
 _CHUNK: Final = 1 << 16
 _ENDS: Final = frozenset(
     {wire.BIND_RESPONSE, wire.SEARCH_DONE, wire.COMPARE_RESPONSE, wire.EXTENDED_RESPONSE}
@@ -88,20 +89,20 @@ class Lane:
             # Without one of them this would be an anonymous bind, which succeeds (RFC 4513 section 5.1.2).
             raise ValueError("a bind without name or password")
         *_, end = await self._ask(lambda number: wire.bind_request(number, dn, password, (POLICY_CONTROL,)))
-        return _password_answer(end)
+        return self._read(_password_answer, end)
 
     async def compare(self, dn: str, attribute: str, value: str) -> PasswordAnswer:
         """Ask whether the entry's attribute has the value."""
         *_, end = await self._ask(lambda number: wire.compare_request(number, dn, attribute, value))
-        return _password_answer(end)
+        return self._read(_password_answer, end)
 
     async def search(self, question: Question) -> list[Found]:
         """The entries, at most `limit`; none where the base is not there."""
         *entries, end = await self._ask(lambda number: self._search_request(number, question))
-        result = wire.read_result(end)
+        result = self._read(wire.read_result, end)
         if result.code not in (SUCCESS, SIZE_LIMIT, NO_SUCH_OBJECT):
             raise NoAnswer(f"result {result.code}")
-        return [found_of(*wire.read_entry(entry)) for entry in entries if entry.tag == wire.SEARCH_ENTRY]
+        return [found_of(*self._read(wire.read_entry, entry)) for entry in entries if entry.tag == wire.SEARCH_ENTRY]
 
     def close(self) -> None:
         """Say goodbye, if the other end is there to hear it."""
@@ -116,27 +117,37 @@ class Lane:
             number, question.base, question.scope, question.filter, names, question.limit, int(self._seconds)
         )
 
+    def _read(self, read: Callable[[wire.Message], T], message: wire.Message) -> T:
+        """What a message says. One that says nothing ends the connection."""
+        try:
+            return read(message)
+        except wire.WireError as error:
+            raise self._lose(LinkLost(str(error))) from None
+
     async def _ask(self, make: Callable[[int], bytes]) -> list[wire.Message]:
         """Send a request; all messages that answer it, its end last."""
         if self._lost is not None:
             raise self._lost
         self._number += 1
-        request = make(self._number)
+        try:
+            request = make(self._number)
+        except wire.WireError as error:
+            raise NoAnswer(str(error)) from None
         self._waiter = self._loop.create_future()
         self._send(request)
+        clock = self._loop.call_later(self._seconds, self._late)
         try:
-            async with asyncio.timeout(self._seconds):
-                return await self._waiter
-        except TimeoutError:
-            raise self._lose(LinkLost("no answer in time", slow=True)) from None
+            return await self._waiter
         except asyncio.CancelledError:
             self._lose(LinkLost("given up"))
             raise
-        except wire.WireError as error:
-            raise self._lose(LinkLost(str(error))) from None
         finally:
+            clock.cancel()
             self._waiter = None
             self.used = monotonic()
+
+    def _late(self) -> None:
+        self._lose(LinkLost("no answer in time", slow=True))
 
     def _send(self, request: bytes) -> None:
         """With one request at a time there is room for it, unless the other end has stopped reading."""
@@ -168,14 +179,13 @@ class Lane:
     def _take(self) -> None:
         """Sort out what has come. Raises WireError."""
         while self._lost is None and (message := wire.take_message(self._received)) is not None:
-            if self._waiter is None or message.number != self._number:
+            if self._waiter is None or self._waiter.done() or message.number != self._number:
                 # Number 0: the server says that it is about to go (RFC 4511 section 4.4.1).
                 raise wire.WireError("the server breaks off")
             self._answers.append(message)
             if message.tag in _ENDS:
                 answers, self._answers = self._answers, []
-                if not self._waiter.done():
-                    self._waiter.set_result(answers)
+                self._waiter.set_result(answers)
 
     def _lose(self, lost: LinkLost) -> LinkLost:
         """Close it, and tell who waits."""
