@@ -227,6 +227,19 @@ async def test_questions_beyond_the_queue_are_refused_for_now(
         assert (await directory.lookup(ANNA)).account == ANNA
 
 
+async def test_what_is_too_long_reaches_nobody(slapd: Slapd) -> None:
+    async with opened(slapd) as directory:
+        await directory.authenticate(ANNA, PASSWORD)
+        before = await counted(slapd)
+        for name, password in ((f"{'a' * 1_000_000}@example.com", PASSWORD), (ANNA, "p" * 1_000_000)):
+            with pytest.raises(LoginRefused):
+                await directory.authenticate(name, password)
+        with pytest.raises(AddressUnknown):
+            await directory.lookup(f"{'a' * 1_000_000}@example.com")
+        assert await grown(slapd, before) == (0, 0)
+        assert directory.pool.servers_up == 1
+
+
 # ---- what an entry says ---------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("address", "account"),

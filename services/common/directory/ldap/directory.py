@@ -34,6 +34,10 @@ MAX_TRIES: Final = 20
 """Passwords of one account that may wait to be tried; they are tried one after the other, so that who guesses one
 account's password stands in nobody else's way."""
 PROBE_SECONDS: Final = 10.0
+MAX_NAME: Final = 512
+"""Characters of a name or address that is looked for (RFC 3696 allows 254); a longer one is nobody's."""
+MAX_PASSWORD: Final = 4096
+"""So that a request has room in a connection's buffer, whatever a client sends."""
 _LOG: Final = session_logger("directory")
 
 
@@ -83,8 +87,8 @@ class LdapDirectory:
 
     async def authenticate(self, name: str, password: str) -> Entry:
         """See `Directory.authenticate`; refusals of the password policy too (LOCKED, EXPIRED, MUST_CHANGE)."""
-        if not password:
-            raise LoginRefused(LoginRefusal.CREDENTIALS, "an empty password")
+        if not password or len(password) > MAX_PASSWORD:
+            raise LoginRefused(LoginRefusal.CREDENTIALS, "a very long password" if password else "an empty password")
         digest = self._digest(name, password)
         known = self._wrong.get(digest)
         if known is not None:
@@ -100,6 +104,8 @@ class LdapDirectory:
 
     async def account(self, name: str) -> Entry:
         """See `Directory.account`."""
+        if len(name) > MAX_NAME:
+            raise LoginRefused(LoginRefusal.CREDENTIALS, "a very long name")
         if self._unknown.get(name) is not None:
             self._observer.cache("unknown-names", True)
             raise LoginRefused(LoginRefusal.CREDENTIALS, "no such account, a moment ago")
@@ -118,6 +124,8 @@ class LdapDirectory:
 
     async def lookup(self, address: str) -> Entry:
         """See `Directory.lookup`."""
+        if len(address) > MAX_NAME:
+            raise AddressUnknown
         name = parse_name(address)
         domain = await self.finder.domain(name, "%o")
         found = None
