@@ -33,6 +33,7 @@ KINDS: Final[Mapping[str, Any]] = {
     kind: create_namespaced_resource(group, version, kind, plural)
     for group, version, kind, plural in (
         ("", "v1", "ConfigMap", "configmaps"),
+        ("", "v1", "Pod", "pods"),
         ("", "v1", "Secret", "secrets"),
         ("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
         ("", "v1", "Service", "services"),

@@ -10,8 +10,14 @@ from typing import Any, Final
 from mailoperator.crd import API_VERSION, KIND
 from mailoperator.spec import MANAGER, MailService
 
-TOLD: Final = ("Ready", "ConfigValid", "CertificatesReady")
-"""Conditions whose changes are worth an Event; the others follow from these, or from the pods' own Events."""
+_TOLD_PARTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "Ready": ("status", "reason"),
+    "ConfigValid": ("status", "reason", "message"),
+    "CertificatesReady": ("status", "reason", "message"),
+}
+"""Conditions and what of them is worth an Event when it changes. The others follow from these, or from the pods' own
+Events; why pods are not ready changes with every attempt of the kubelet's.
+"""
 MAX_NOTE: Final = 1024
 """What the API server takes."""
 
@@ -23,8 +29,8 @@ def of_changes(
     known = {each["type"]: each for each in before.get("conditions", ())}
     for condition in after["conditions"]:
         old = known.get(condition["type"], {})
-        changed = any(old.get(part) != condition[part] for part in ("status", "reason", "message"))
-        if condition["type"] in TOLD and changed and (old or condition["status"] != "True"):
+        changed = any(old.get(part) != condition[part] for part in _TOLD_PARTS.get(condition["type"], ()))
+        if changed and (old or condition["status"] != "True"):
             yield _event(service, condition, now)
 
 

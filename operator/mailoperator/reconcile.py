@@ -18,8 +18,9 @@ from mailoperator.children import children, roles
 from mailoperator.cluster import OPTIONAL, Cluster, Refused
 from mailoperator.crd import KIND
 from mailoperator.pki import Identity
+from mailoperator.podreasons import reason
 from mailoperator.spec import MANAGER, STORE, MailService
-from mailoperator.status import Seen, status_object
+from mailoperator.status import Seen, is_complete, status_object
 from services import __version__
 
 Thing = dict[str, Any]
@@ -129,7 +130,8 @@ class Reconciler:
 
     async def _tell(self, service: MailService, found: Thing, problems: list[str]) -> bool:
         workloads = {role: await self._workload(service, role) for role in roles(service)}
-        seen = Seen({role: each for role, each in workloads.items() if each is not None}, problems, version=__version__)
+        known = {role: each for role, each in workloads.items() if each is not None}
+        seen = Seen(known, problems, await self._reasons(service, known), version=__version__)
         now = self._clock().astimezone(UTC)
         previous = found.get("status") or {}
         told = status_object(service, seen, previous, now.strftime("%Y-%m-%dT%H:%M:%SZ"))
@@ -139,6 +141,13 @@ class Reconciler:
                 await self._cluster.create(event)
         ready = next(each for each in told["status"]["conditions"] if each["type"] == "Ready")
         return bool(ready["status"] == "True")
+
+    async def _reasons(self, service: MailService, workloads: Mapping[str, Thing]) -> dict[str, str]:
+        """Why pods of a role are not ready; asked for only where some are not."""
+        short = [role for role, each in workloads.items() if not is_complete(each)]
+        return {
+            role: reason(await self._cluster.list("Pod", service.namespace, service.selector(role))) for role in short
+        }
 
     async def _workload(self, service: MailService, role: str) -> Thing | None:
         kind = "StatefulSet" if role == STORE else "Deployment"

@@ -36,6 +36,8 @@ class Seen:
     workloads: Mapping[str, Thing] = field(default_factory=dict)
     problems: Sequence[str] = ()
     """Of the spec and what it refers to, in words, and what the API server did not take."""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """Role -> why pods of it are not ready, where that is known."""
     certificates: str = ""
     """Why there are no certificates; "" where there are."""
     version: str = ""
@@ -73,16 +75,21 @@ def _store_ready(seen: Seen) -> Condition:
     ready, wanted = counts(seen.workloads.get(STORE))
     if ready >= wanted > 0:
         return Condition("StoreReady", TRUE, "PodReady")
-    return Condition(
-        "StoreReady", FALSE, "PodNotReady", "the store's pod is not ready; front ends hold commands meanwhile"
-    )
+    message = "the store's pod is not ready; front ends hold commands meanwhile" + _because(seen, [STORE])
+    return Condition("StoreReady", FALSE, "PodNotReady", message)
+
+
+def _because(seen: Seen, roles: Sequence[str]) -> str:
+    known = [seen.reasons[role] for role in roles if seen.reasons.get(role)]
+    return f" ({'; '.join(known)})" if known else ""
 
 
 def _available(service: MailService, seen: Seen) -> Condition:
     """Whether every front end has a pod that takes clients."""
     without = [each.name for each in service.front_ends if counts(seen.workloads.get(each.name))[0] == 0]
     if without:
-        return Condition("Available", FALSE, "NoReadyPods", f"no ready pod: {', '.join(without)}")
+        message = f"no ready pod: {', '.join(without)}{_because(seen, without)}"
+        return Condition("Available", FALSE, "NoReadyPods", message)
     return Condition("Available", TRUE, "PodsReady")
 
 
@@ -91,13 +98,20 @@ def _progressing(service: MailService, seen: Seen) -> Condition:
     for role, workload in seen.workloads.items():
         for each in workload.get("status", {}).get("conditions", ()):
             if each["type"] == "Progressing" and each["status"] == FALSE:
-                return Condition("Progressing", FALSE, "RolloutStuck", f"{role}: {each.get('message', '')}")
+                message = f"{role}: {each.get('message', '')}{_because(seen, [role])}"
+                return Condition("Progressing", FALSE, "RolloutStuck", message)
     behind = [
         role for role in (STORE, *(each.name for each in service.front_ends)) if _behind(seen.workloads.get(role))
     ]
     if behind:
-        return Condition("Progressing", TRUE, "RollingOut", f"not all pods are new and ready: {', '.join(behind)}")
+        message = f"not all pods are new and ready: {', '.join(behind)}{_because(seen, behind)}"
+        return Condition("Progressing", TRUE, "RollingOut", message)
     return Condition("Progressing", FALSE, "Complete")
+
+
+def is_complete(workload: Thing) -> bool:
+    """Whether all pods of it are there, new and ready."""
+    return not _behind(workload)
 
 
 def _behind(workload: Thing | None) -> bool:

@@ -99,6 +99,23 @@ def test_a_killed_store_loses_nothing_that_was_acknowledged(site: RealSite) -> N
     assert delivered <= site.subjects()
 
 
+def test_a_bad_image_is_told_and_healed_with_the_spec(site: RealSite) -> None:
+    before = set(site.pods("imap"))
+    good = site.spec["image"]
+    site.upgrade(image="localhost/none:1")
+    eventually(lambda: "mail-store-0: ErrImageNeverPull" in message(site, "StoreReady"), 120, 1)
+    assert before <= set(site.pods("imap")), "pods that serve stay until new ones are ready"
+    site.upgrade(image=good)
+    site.ready()
+    site.deliver("healed")
+    assert "healed" in site.subjects()
+
+
+def message(site: RealSite, condition: str) -> str:
+    found = {each["type"]: each for each in site.get("msvc", NAME)["status"]["conditions"]}
+    return str(found[condition]["message"])
+
+
 def test_a_drained_node_moves_its_sessions(site: RealSite) -> None:
     with imap_sessions(site.address("imap"), USER, PASSWORD):
         words = (

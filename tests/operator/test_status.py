@@ -9,6 +9,7 @@ import pytest
 
 from mailoperator import events
 from mailoperator.crd import CONDITION_TYPES
+from mailoperator.podreasons import reason
 from mailoperator.spec import PAUSE_ANNOTATION, MailService
 from mailoperator.status import Seen, conditions, status_object
 from tests.support.mailservices import resource, service
@@ -98,3 +99,32 @@ def test_an_event_for_each_change_and_none_without() -> None:
     again = list(events.of_changes(service(), bad, good, now))
     assert {each["type"] for each in again} == {"Normal"}
     assert len({each["metadata"]["name"] for each in [*made, *again]}) == len(made) + len(again)
+
+
+def test_what_keeps_a_pod_from_being_ready_is_in_the_message() -> None:
+    pods = [
+        {"metadata": {"name": "mail-store-0"}, "status": {"containerStatuses": [
+            {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}},
+        ]}},
+    ]  # fmt: skip
+    seen = Seen(reasons={"store": reason(pods)})
+    found = {each.type: each for each in conditions(service(), seen)}
+    assert "(mail-store-0: ImagePullBackOff: not found)" in found["StoreReady"].message
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ({}, ""),
+        ({"containerStatuses": [{"state": {"waiting": {"reason": "ContainerCreating"}}}]}, ""),
+        ({"containerStatuses": [{"state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}, "one: CrashLoopBackOff"),
+        ({"initContainerStatuses": [{"state": {"waiting": {"reason": "Error"}}}]}, "one: Error"),
+        (
+            {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "full"}]},
+            "one: Unschedulable: full",
+        ),
+        ({"conditions": [{"type": "PodScheduled", "status": "True"}]}, ""),
+    ],
+)
+def test_reasons_of_pods(status: dict[str, Any], expected: str) -> None:
+    assert reason([{"metadata": {"name": "one"}, "status": status}]) == expected
