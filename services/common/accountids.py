@@ -54,6 +54,10 @@ class AccountIds:
         self._kept.pop(name, None)
         return await self.open(name)
 
+    def forget(self, name: str) -> None:
+        """The number is dead."""
+        self._kept.pop(name, None)
+
     async def use(self, name: str, call: Callable[[AccountId], Awaitable[T]]) -> T:
         """Call the store with the account's number, and once more where the kept one was dead."""
         known = self.known(name)

@@ -50,6 +50,9 @@ async def _answers(
     except MethodError as error:
         return [("error", error.arguments())], "no"
     except StoreError as error:
+        if error.reason is Reason.ACCOUNT_NOT_FOUND:
+            # The account was deleted, and may have been made again under another number.
+            work.service.accounts.forget(work.caller.name)
         failed = error.reason is Reason.INTERNAL
         return [("error", {"type": METHOD_ERRORS[error.reason]})], "error" if failed else "no"
     except DirectoryUnavailable:

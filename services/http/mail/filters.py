@@ -40,6 +40,8 @@ class Filter:
     attachments: bool = False
     mailbox: int | None = None
     """All that is right is in this mailbox, as far as one can tell."""
+    whole: bool = False
+    """And all that is in the mailbox is right."""
 
 
 def read_filter(value: Mapping[str, Any] | None) -> Filter:
@@ -105,7 +107,7 @@ def _simple(test: Test) -> Filter:
 
 def _in_mailbox(value: Any) -> Filter:
     mailbox = number_of("F", an_id(value)) or 0
-    return Filter(lambda index, gathered: lambda email: in_mailbox(email, mailbox), mailbox=mailbox)
+    return Filter(lambda index, gathered: lambda email: in_mailbox(email, mailbox), mailbox=mailbox, whole=True)
 
 
 def _elsewhere(value: Any) -> Filter:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import mktime_tz, parsedate_tz
 from html import escape
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from services.common.domain import AccountId, Column, MailboxId
 from services.common.mime.text import part_text
 from services.http.jmap.arguments import Arguments, boolean, ids, mapping, objects
 from services.http.jmap.errors import MethodError
-from services.http.jmap.standard import State, page, query_changes, since_query_state, window
+from services.http.jmap.standard import MAX_LIMIT, State, Window, page, query_changes, since_query_state, window
 from services.http.mail import names, parts
 from services.http.mail.emails import delta_since
 from services.http.mail.filters import KEYED, Comparator, Filter, Gathered, needles, read_filter, read_sort
@@ -44,6 +45,11 @@ class _Asked:
     collapse: bool
     key: str
 
+    @property
+    def newest_first(self) -> bool:
+        """Whether the order is the one that the index has already."""
+        return len(self.sort) == 1 and self.sort[0].name == "receivedAt" and not self.sort[0].ascending
+
 
 def _asked(arguments: Arguments) -> _Asked:
     nothing: Mapping[str, Any] = {}
@@ -60,15 +66,45 @@ async def query(work: Work, arguments: Arguments) -> Answers:
     account, part, asked = work.check_account(arguments), window(arguments), _asked(arguments)
     arguments.end()
     index = await work.index()
-    found = index.results.get(asked.key)
-    if found is None:
-        index, found = await _results(work, asked)
-    return {
-        "accountId": account,
-        "queryState": str(State(index.modseq, index.next_id)),
-        "canCalculateChanges": True,
-        **page(found, part, names.email),
-    }
+    answer = _first_page(index, asked, part)
+    if answer is None:
+        found = index.results.get(asked.key)
+        if found is None:
+            index, found = await _results(work, asked)
+        answer = page(found, part, names.email)
+    state = str(State(index.modseq, index.next_id))
+    return {"accountId": account, "queryState": state, "canCalculateChanges": True, **answer}
+
+
+def _first_page(index: Index, asked: _Asked, part: Window) -> dict[str, Any] | None:
+    """The newest emails, found without looking at all; None where the question is another one.
+
+    It is what every client asks after every change.
+    """
+    chosen = asked.filter
+    known = chosen.whole and chosen.mailbox is not None
+    if not asked.newest_first or chosen.texts or chosen.attachments or (part.total and not known):
+        return None
+    if part.anchor is not None or part.position < 0 or part.limit is None or part.limit > MAX_LIMIT:
+        return None
+    found = list(islice(_newest(index, asked), part.position, part.position + part.limit))
+    answer: dict[str, Any] = {"position": part.position, "ids": [names.email(number) for number in found]}
+    if part.total:
+        counts = index.count(chosen.mailbox or 0)
+        answer["total"] = counts.threads if asked.collapse else counts.emails
+    return answer
+
+
+def _newest(index: Index, asked: _Asked) -> Iterator[int]:
+    """What is found, the newest first."""
+    test, emails = asked.filter.make(index, Gathered()), index.emails
+    seen: set[int] = set()
+    for _, number in reversed(index.order):
+        email = emails[number]
+        if not test(email) or (asked.collapse and email.thread in seen):
+            continue
+        seen.add(email.thread)
+        yield number
 
 
 async def email_query_changes(work: Work, arguments: Arguments) -> Answers:
@@ -111,7 +147,7 @@ def _found(index: Index, asked: _Asked, gathered: Gathered) -> Sequence[int]:
     emails = index.emails
     # Newest first: what the other sorts leave equal stands so, too.
     found = [email for _, number in reversed(index.order) if test(email := emails[number])]
-    if not (len(asked.sort) == 1 and asked.sort[0].name == "receivedAt" and not asked.sort[0].ascending):
+    if not asked.newest_first:
         for comparator in reversed(asked.sort):
             found.sort(key=comparator.key(index), reverse=not comparator.ascending)
     return _collapsed(found) if asked.collapse else [email.number for email in found]
