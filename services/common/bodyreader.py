@@ -19,7 +19,7 @@ from typing import Final, Protocol
 
 from services.common.domain import AccountId, BodyRef
 from services.common.options import Configuration
-from services.common.segments import DIGEST_BEFORE, segment_path
+from services.common.segments import DIGEST_BEFORE, SoundPlaces, segment_path
 from services.common.workthreads import WorkThreads
 
 CACHE_BYTES: Final = 64 << 20
@@ -31,8 +31,6 @@ _CACHED_SHARE: Final = 8
 """A body larger than this part of the cache is not kept: it would push out too much."""
 _VERIFIED_AT_ONCE: Final = 128 << 10
 """Largest body whose digest is computed in the event loop."""
-_VERIFIED: Final = 1 << 18
-"""Places that are remembered as verified, a number for each (some 70 bytes); hashing costs more than reading."""
 _FORGET_SECONDS: Final = 5.0
 """How long a segment that was not there is not looked for again."""
 _SWEEP_READS: Final = 4_096
@@ -252,7 +250,7 @@ class _Files:
         self._fds: OrderedDict[int, int] = OrderedDict()
         self._absent: dict[int, float] = {}
         self._reads = 0
-        self._verified: set[int] = set()
+        self._sound = SoundPlaces()
         self._without_waiting = True
 
     def fd(self, segment: int) -> int | None:
@@ -279,10 +277,9 @@ class _Files:
 
     def verified(self, ref: BodyRef, body: memoryview) -> bool:
         """Whether the body is what its digest says; not known of a large one that no thread has looked at."""
-        place = _place(ref)
-        if place in self._verified:
+        if self._known(ref):
             return True
-        return ref.length <= _VERIFIED_AT_ONCE and self._compare(place, ref, blake2b(body, digest_size=DIGEST_BEFORE))
+        return ref.length <= _VERIFIED_AT_ONCE and self._compare(ref, blake2b(body, digest_size=DIGEST_BEFORE))
 
     def read(self, refs: Sequence[BodyRef]) -> list[bytes | None]:
         """Bodies from the disk, None for each that is not there whole. Blocks."""
@@ -290,30 +287,30 @@ class _Files:
 
     def verify(self, ref: BodyRef) -> bool:
         """Whether the body is there and what its digest says. Blocks."""
-        place = _place(ref)
-        if place in self._verified or not self.seen(ref):
-            return place in self._verified
+        if self._known(ref) or not self.seen(ref):
+            return self._known(ref)
         check = blake2b(digest_size=DIGEST_BEFORE)
         for offset in range(0, ref.length, CHUNK):
             chunk = self.chunk(ref, offset)
             if chunk is None:
                 return False
             check.update(chunk)
-        return self._compare(place, ref, check)
+        return self._compare(ref, check)
 
     def _read_whole(self, ref: BodyRef) -> bytes | None:
         body = self._read(ref, 0, ref.length)
         if body is None:
             return None
-        whole = self._compare(_place(ref), ref, blake2b(body, digest_size=DIGEST_BEFORE))
+        whole = self._compare(ref, blake2b(body, digest_size=DIGEST_BEFORE))
         return body if whole else None
 
-    def _compare(self, place: int, ref: BodyRef, check: blake2b) -> bool:
+    def _known(self, ref: BodyRef) -> bool:
+        return self._sound.known(ref.segment, ref.offset, ref.digest)
+
+    def _compare(self, ref: BodyRef, check: blake2b) -> bool:
         if check.digest() != ref.digest:
             return False
-        if len(self._verified) >= _VERIFIED:
-            self._verified.clear()
-        self._verified.add(place)
+        self._sound.note(ref.segment, ref.offset, ref.digest)
         return True
 
     def chunk(self, ref: BodyRef, offset: int) -> bytes | None:
@@ -371,8 +368,3 @@ class _Files:
 
 def _bare(ref: BodyRef) -> BodyRef:
     return BodyRef(ref.digest, ref.length, ref.segment, ref.offset) if ref.prefix else ref
-
-
-def _place(ref: BodyRef) -> int:
-    """Segment and offset as one number; a segment holds less than a tebibyte (`store.segmentbytes`)."""
-    return ref.segment << 40 | ref.offset

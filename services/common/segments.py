@@ -10,6 +10,29 @@ SUFFIX: Final = ".seg"
 _DIGITS: Final = 10
 DIGEST_BEFORE: Final = 32
 """So many bytes before each body are its BLAKE2b-256 digest, by which a reader knows that the body is the one."""
+REMEMBERED: Final = 1 << 18
+"""Places that are remembered as sound, a number for each (some 70 bytes)."""
+
+
+class SoundPlaces:
+    """Where bodies lie that were found to be what their digests say: comparing costs more than reading, and a segment
+    does not change. The digest is part of a place, so that a wrong reference is not taken for a right one.
+    """
+
+    __slots__ = ("_places",)
+
+    def __init__(self) -> None:
+        self._places: set[int] = set()
+
+    def known(self, segment: int, offset: int, digest: bytes) -> bool:
+        """Whether the body was found sound there."""
+        return hash((segment, offset, digest)) in self._places
+
+    def note(self, segment: int, offset: int, digest: bytes) -> None:
+        """It was."""
+        if len(self._places) >= REMEMBERED:
+            self._places.clear()
+        self._places.add(hash((segment, offset, digest)))
 
 
 def segment_folder(store_path: str) -> str:

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Final
 
 from services.common.errors import Reason, StoreError
-from services.common.segments import segment_folder, segment_path
+from services.common.segments import SoundPlaces, segment_folder, segment_path
 from services.common.tracing import ERROR, Span, current
 from services.store.backends import Location
 from services.store.backends.digests import DIGEST_SIZE, matches
@@ -42,8 +42,6 @@ GROUP_BYTES: Final = 16 << 20
 INLINE_BYTES: Final = 128 << 10
 """Up to this size a body that the page cache holds is read and checked in the loop: a thread hop costs more."""
 OPEN_FILES: Final = 128
-VERIFIED: Final = 1 << 17
-"""Places whose bodies are remembered as sound, a number for each: hashing costs more than all else in reading."""
 
 
 class _Put(Ticket):
@@ -191,7 +189,7 @@ class SegmentBodyStore:
         self._inbox: Inbox[_Put] = Inbox(loop)
         self._appender = _Appender(store_path, self.numbers, self._outcomes, self._inbox)
         self._files = _OpenFiles(store_path)
-        self._verified: set[int] = set()
+        self._sound = SoundPlaces()
         self._view = memoryview(bytearray(INLINE_BYTES))
         self._thread = threading.Thread(target=self._appender.run, name="store-bodies", daemon=True)
         self._thread.start()
@@ -250,14 +248,11 @@ class SegmentBodyStore:
     def read_now(self, location: Location, digest: bytes) -> bytes | None:
         """A whole body that the page cache holds. The digest is verified when this store first reads from there."""
         data = self._read_now(location, 0, location.length) if location.length <= INLINE_BYTES else None
-        place = hash((location.segment, location.offset, digest))
-        if data is None or place in self._verified:
+        if data is None or self._sound.known(location.segment, location.offset, digest):
             return data
         if not matches(data, digest):
             return None
-        if len(self._verified) >= VERIFIED:
-            self._verified.clear()
-        self._verified.add(place)
+        self._sound.note(location.segment, location.offset, digest)
         return data
 
     def _read_now(self, location: Location, offset: int, length: int) -> bytes | None:
