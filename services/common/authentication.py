@@ -52,7 +52,7 @@ class Identity:
     @property
     def administrator(self) -> Entry | None:
         """Who may go on to act as others; None for everybody else."""
-        return self.by if self.by.administrator else None
+        return self.by if self.by.acts_for_others else None
 
 
 class Authentication:

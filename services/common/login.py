@@ -206,7 +206,7 @@ class Login:
 
     async def _told(self, service: str, name: str, peer: Peer, work: Awaitable[T]) -> T:
         """What `work` gives. Where it refuses, that is logged and counted, and the answer is delayed."""
-        log = current_log(service, peer.address)
+        log, begin = current_log(service, peer.address), monotonic()
         try:
             return await work
         except LoginRefused as refused:
@@ -214,12 +214,12 @@ class Login:
                 self._badguys.failed(service, peer.address)
             self._observer.login(service, refused.kind.value)
             log.warning("login refused", name=name, why=refused.detail or refused.kind.value)
-            await self._delay()
+            await self._delay(begin)
             raise LoginRefused(refused.kind) from None
         except Throttled:
             self._observer.login(service, THROTTLED)
             log.warning("login refused", name=name, why=THROTTLED)
-            await self._delay()
+            await self._delay(begin)
             raise
         except DirectoryUnavailable as error:
             self._observer.login(service, UNAVAILABLE)
@@ -252,7 +252,7 @@ class Login:
             told = entry.administrator and refused.kind in _TOLD_TO_ADMINISTRATORS
             kind = refused.kind if told else LoginRefusal.AUTHORIZATION
             raise LoginRefused(kind, f"{detail}: {refused.detail}") from None
-        if other.account != entry.account and not entry.administrator:
+        if not entry.may_act_for(other):
             raise LoginRefused(LoginRefusal.AUTHORIZATION, detail)
         return replace(other, allowed_access=())
 
@@ -322,9 +322,10 @@ class Login:
             # Who asked may be gone; a failure that nobody hears is none.
             task.exception()
 
-    async def _delay(self) -> None:
+    async def _delay(self, begin: float) -> None:
+        """Counted from the beginning of the check, so that nobody sees what an unknown name saves the directory."""
         async with without_slot():
-            await asyncio.sleep(self._options.value.faildelay)
+            await asyncio.sleep(max(0.0, begin + self._options.value.faildelay - monotonic()))
 
     def _digest(self, name: str, password: str) -> bytes:
         # The length keeps ("ab", "c") and ("a", "bc") apart.

@@ -311,6 +311,20 @@ async def test_members_of_a_group_administer(slapd: Slapd) -> None:
         assert not (await directory.account(ANNA)).administrator
 
 
+@pytest.mark.parametrize("schema", ["orgtree", "dctree"])
+async def test_administrators_of_a_domain_act_for_its_accounts_and_no_others(slapd: Slapd, schema: str) -> None:
+    async with opened(slapd, schema=schema) as directory:
+        login = login_over(directory)
+        admin = await login.password("imap", "admin@example.com", PASSWORD, PEER)
+        assert (admin.administrator, admin.administers) == (False, "example.com")
+        assert (await login.acting("imap", admin, "anna@example.org", PEER)).account == ANNA
+        anna = await login.password("imap", ANNA, PASSWORD, PEER)
+        for by, name in ((admin, "4711@number.example"), (admin, "nobody@example.com"), (anna, "admin@example.com")):
+            with pytest.raises(LoginRefused) as caught:
+                await login.acting("imap", by, name, PEER)
+            assert caught.value.kind is LoginRefusal.AUTHORIZATION
+
+
 @pytest.mark.parametrize(("schema", "least"), [("orgtree", 40), ("dctree", 40), ("plain", 2)])
 async def test_everybody_is_listed_page_by_page(
     slapd: Slapd, schema: str, least: int, monkeypatch: pytest.MonkeyPatch

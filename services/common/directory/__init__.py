@@ -114,6 +114,19 @@ class Entry:
     """`mailDeliveryOption`, lower case; none means a mailbox. They stop mail, never a login."""
     elsewhere: str = ""
     """The host that has its mail, where that is not this one."""
+    administers: str = ""
+    """The domain whose accounts it may act for, "" for none."""
+
+    @property
+    def acts_for_others(self) -> bool:
+        """Whether there are accounts that it may act for."""
+        return self.administrator or bool(self.administers)
+
+    def may_act_for(self, other: Entry) -> bool:
+        """Whether it may do what that account may do."""
+        same = other.account == self.account
+        return same or self.administrator or (bool(self.administers) and other.domain == self.administers)
+
     password_stamp: str = field(default="", repr=False)
     """Another text whenever the password is another, by which logins of HTTP end with it; "" where it is not told.
     Nothing can be guessed from it that could not be from a hash.

@@ -16,6 +16,8 @@ from services.common.directory.ldap.filters import check_template, escape_dn, es
 
 Attributes: TypeAlias = Mapping[str, Sequence[str]]
 """Values by attribute name in lower case."""
+ADMINISTRATORS: Final = "(&(objectClass=inetMailAdministrator)(mailAdminRole=storeAdmin))"
+"""The groups below a domain whose members may act for its accounts (schema reference 5, mailAdminRole)."""
 MAX_ALIASES: Final = 3
 """Domain nodes that point to one another are followed so far."""
 DOMAIN_ATTRIBUTES: Final = (
@@ -43,6 +45,8 @@ class Domain:
     """How its people are found by the name that logs in; "" for the option's way."""
     access: tuple[str, ...] = ()
     separator: str = ""
+    administrators: frozenset[str] = frozenset()
+    """DNs of who may act for its accounts, as `entries.same_dn` writes them."""
 
 
 def first(attributes: Attributes, name: str) -> str:

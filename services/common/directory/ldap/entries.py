@@ -115,6 +115,7 @@ def entry_of(attributes: Attributes, dn: str, around: Surroundings) -> tuple[Ent
         secrets=tuple(secrets(attributes, profile)),
         delivery_options=tuple(value.strip().lower() for value in attributes.get(profile.delivery.lower(), ())),
         elsewhere=_elsewhere(first(attributes, profile.host), around.hostnames),
+        administers=domain.name if same_dn(dn) in domain.administrators else "",
     )
     return entry, problems
 

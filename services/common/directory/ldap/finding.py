@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import monotonic
 from typing import Final
 
@@ -9,6 +10,7 @@ from services.common.certmap import CertificateQuery
 from services.common.directory import DirectoryUnavailable, Name, parse_name
 from services.common.directory.ldap.certificates import searches
 from services.common.directory.ldap.domains import (
+    ADMINISTRATORS,
     DOMAIN_ATTRIBUTES,
     MAX_ALIASES,
     Domain,
@@ -40,6 +42,9 @@ DOMAIN_SECONDS: Final = 60.0
 """How long a domain, known or not, is not asked for again."""
 GROUP_SECONDS: Final = 60.0
 DOMAINS: Final = 10_000
+MAX_GROUPS: Final = 20
+"""Groups of administrators of one domain."""
+_MEMBERS: Final = ("member", "uniqueMember")
 DCROOT: Final = "o=Internet"
 _DOMAIN_OPTIONS: Final = ("%V", "%o", "%s")
 _LOG: Final = session_logger("directory")
@@ -160,7 +165,7 @@ class Finder:
         return await self._asking_group.run(group, lambda: self._read_group(group))
 
     async def _read_group(self, group: str) -> frozenset[str]:
-        found = await self._pool.search(Question(group, "(objectClass=*)", ("member", "uniqueMember"), BASE))
+        found = await self._pool.search(Question(group, "(objectClass=*)", _MEMBERS, BASE))
         if not found:
             _LOG.warning("the group of administrators is not there", dn=group)
         names = members(found[0].attributes) if found else frozenset()
@@ -187,8 +192,14 @@ class Finder:
             # Nobody can say who its people are; that is for the administrator to mend, and no wrong password.
             _LOG.error("a domain of the directory cannot be used", domain=name, why=str(error))
             raise DirectoryUnavailable(f"domain {name}: {error}") from None
+        if found is not None:
+            found = replace(found, administrators=await self._domain_administrators(found))
         self._domains.put(name, (found,), DOMAIN_SECONDS)
         return found
+
+    async def _domain_administrators(self, domain: Domain) -> frozenset[str]:
+        groups = await self._pool.search(Question(domain.base, ADMINISTRATORS, _MEMBERS, limit=MAX_GROUPS))
+        return frozenset().union(*(members(group.attributes) for group in groups))
 
     async def _node(self, name: str) -> Domain | None:
         """Schema 1: the node of the tree of domains, and whatever it points to."""
