@@ -21,7 +21,19 @@ from pathlib import Path
 from time import sleep
 from typing import Final
 
-from services.common.access.marks import RECORD, Ban, Key, Mark, MarkRules, pack_ban, pack_mark, unpack_ban, unpack_mark
+from services.common.access.marks import (
+    KEY_OFFSET,
+    RECORD,
+    Ban,
+    Key,
+    Mark,
+    MarkRules,
+    key_bytes,
+    pack_ban,
+    pack_mark,
+    unpack_ban,
+    unpack_mark,
+)
 from services.common.replacing import locked
 
 MAGIC: Final = b"mailkeep marks 1"
@@ -76,8 +88,11 @@ class MarkFile:
 
     def find(self, key: Key) -> Mark | None:
         """The mark of an address."""
-        for mark in self._bucket(self._place(key)):
-            if mark is not None and mark.key == key:
+        start, name = self._place(key), key_bytes(key)
+        data = self._map[start : start + WAYS * RECORD]
+        for way in range(0, len(data), RECORD):
+            # Most often the name tells already that it is another's.
+            if data.startswith(name, way + KEY_OFFSET) and (mark := unpack_mark(data[way : way + RECORD])) is not None:
                 return mark
         return None
 
@@ -119,9 +134,10 @@ class MarkFile:
     def add_ban(self, ban: Ban, now: float) -> bool:
         """Add one, or replace that of the same network; bans that are over make room. False where there is none."""
         with self._lock(HEADER, _MARKS - HEADER) as held:
-            found = {where: unpack_ban(self._map[where : where + RECORD]) for where in _ban_places()}
-            same = (where for where, old in found.items() if old is not None and old.key == ban.key)
-            free = (where for where, old in found.items() if old is None or old.until <= now)
+            found = {where: self._map[where : where + RECORD] for where in _ban_places()}
+            name = key_bytes(ban.key)
+            same = (where for where, record in found.items() if record.startswith(name, KEY_OFFSET))
+            free = (where for where, record in found.items() if (old := unpack_ban(record)) is None or old.until <= now)
             where = next(same, None) or next(free, None)
             if not held or where is None:
                 return False
@@ -145,8 +161,7 @@ class MarkFile:
     # ---- inside -----------------------------------------------------------------------------------------------------
     def _place(self, key: Key) -> int:
         """Where the address's bucket begins."""
-        text = key.number.to_bytes(16, "big") + bytes((key.length,))
-        digest = blake2b(text, digest_size=4, key=self._secret).digest()
+        digest = blake2b(key_bytes(key), digest_size=4, key=self._secret).digest()
         return _MARKS + int.from_bytes(digest, "big") % BUCKETS * WAYS * RECORD
 
     def _bucket(self, start: int) -> list[Mark | None]:

@@ -24,6 +24,7 @@ _MAPPED: Final = 0xFFFF << 32
 _MARK: Final = struct.Struct("<16sB3xIdddd")
 _BAN: Final = struct.Struct("<16sB3xd32s")
 _SUM: Final = struct.Struct("<I")
+KEY_OFFSET: Final = _SUM.size
 MAX_NOTE: Final = 32
 """Bytes of the reason that an administrator gives."""
 
@@ -145,6 +146,11 @@ def _opened(data: bytes) -> bytes | None:
     """What is in a record; None where it is empty or was not written as a whole."""
     body = data[4:]
     return body if any(data) and _SUM.unpack_from(data)[0] == crc32(body) else None
+
+
+def key_bytes(key: Key) -> bytes:
+    """A key as it stands in a record, at KEY_OFFSET."""
+    return key.number.to_bytes(16, "big") + bytes((key.length,))
 
 
 def pack_mark(mark: Mark) -> bytes:

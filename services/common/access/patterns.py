@@ -65,8 +65,8 @@ def host(address: str, name: HostName | None = None) -> Host:
 
 
 @lru_cache(maxsize=4096)
-def _parsed(address: str) -> IPv4Address | IPv6Address | None:
-    """Every connection asks several times, and reading one costs more than the rest of the question."""
+def _parsed(address: str) -> Address | None:
+    # A login asks about its address several times.
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:

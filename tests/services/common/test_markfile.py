@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from services.common import markfile
 from services.common.access.marks import FOR_EVER, RECORD, Ban, Key, Mark, MarkRules, network_key
 from services.common.markfile import BUCKETS, HEADER, MAX_BANS, SIZE, WAYS, MarkFile
+from tests.support.processes import eventually
 
 NOW = 1_000_000.0
 RULES = MarkRules(failures=3)
@@ -24,6 +26,15 @@ KEY = network_key("192.0.2.7")
 
 def fail(file: MarkFile, key: Key = KEY, now: float = NOW) -> Mark | None:
     return file.change(key, lambda mark: mark.failed(2, RULES, now), RULES, now)
+
+
+def failures(file: MarkFile) -> int:
+    mark = file.find(KEY)
+    return 0 if mark is None else mark.failures
+
+
+def has_failed(file: MarkFile, times: int) -> bool:
+    return failures(file) > times
 
 
 def key(number: int) -> Key:
@@ -66,13 +77,13 @@ def test_without_a_file_it_is_memory_of_one_process() -> None:
 
 
 WRITER = """
-import sys
+import os, sys
 from services.common.access.marks import MarkRules, network_key
 from services.common.markfile import MarkFile
-rules = MarkRules()
+rules, parent = MarkRules(), os.getppid()
 file, key, done = MarkFile(sys.argv[1]), network_key("192.0.2.7"), 0
 print("ready", flush=True)
-while done < int(sys.argv[2]):
+while done < int(sys.argv[2]) and os.getppid() == parent:
     done += file.change(key, lambda mark: mark.failed(2, rules, 1e6), rules, 1e6) is not None
 """
 
@@ -83,11 +94,8 @@ def writer(path: str, times: int) -> subprocess.Popen[str]:
 
 def test_processes_that_write_at_once_lose_nothing(path: str) -> None:
     MarkFile(path)
-    writers = [writer(path, 2000) for _ in range(2)]
-    for each in writers:
-        assert each.wait(100) == 0
-        assert each.stdout is not None
-        each.stdout.close()
+    with writer(path, 2000) as one, writer(path, 2000) as other:
+        assert [each.wait(100) for each in (one, other)] == [0, 0]
     mark = MarkFile(path).find(KEY)
     assert mark is not None
     assert mark.failures == 4000
@@ -96,16 +104,17 @@ def test_processes_that_write_at_once_lose_nothing(path: str) -> None:
 def test_a_process_that_is_killed_while_it_writes_breaks_nothing(path: str) -> None:
     file = MarkFile(path)
     for _ in range(3):
-        process = writer(path, 10**9)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        while (mark := file.find(KEY)) is None or not mark.failures:
-            pass
-        process.send_signal(signal.SIGKILL)
-        process.wait(100)
-        process.stdout.close()
-        assert fail(file) is not None, "its lock went with it"
-        assert file.find(KEY) is not None
+        wanted = failures(file) + 100
+        with writer(path, 10**9) as process:
+            try:
+                assert process.stdout is not None
+                assert process.stdout.readline() == "ready\n"
+                eventually(partial(has_failed, file, wanted))
+            finally:
+                process.send_signal(signal.SIGKILL)
+        mark = file.change(KEY, lambda old: old.failed(2, MarkRules(), NOW), MarkRules(), NOW)
+        assert mark is not None, "its lock went with it"
+        assert file.find(KEY) == mark
 
 
 def test_a_record_that_was_half_written_counts_as_none(path: str) -> None:
@@ -144,17 +153,16 @@ def test_a_flood_of_addresses_takes_no_more_room_and_pushes_out_no_ban() -> None
     for each in banned:
         for _ in range(RULES.failures):
             fail(file, each)
-    for number in range(3 * BUCKETS * WAYS):
+    for number in range(BUCKETS * WAYS * 3 // 2):
         fail(file, key(1 << 31 | number), NOW + 1)
     assert sum(1 for _ in file.marks()) <= BUCKETS * WAYS
     assert all((mark := file.find(each)) is not None and mark.banned(NOW + 1) for each in banned)
 
 
 def test_what_is_over_makes_room_first() -> None:
-    file = MarkFile()
-    for number in range(3 * BUCKETS * WAYS):
-        for _ in range(RULES.failures):
-            fail(file, key(number), NOW)
+    file, rules = MarkFile(), MarkRules(failures=1)
+    for number in range(BUCKETS * WAYS * 3 // 2):
+        file.change(key(number), lambda mark: mark.failed(2, rules, NOW), rules, NOW)
     later = NOW + 10 * RULES.ban
     assert not any(mark.banned(later) for mark in file.marks())
     fail(file, KEY, later)
