@@ -28,7 +28,18 @@ from services.common.problems import ConfigurationError, Problem
 from services.common.values import Row, find_row, no_option
 
 MAX_BATCH_BYTES: Final = 1 << 20
+REMEDY: Final = "by the operator, which replaces the pods of"
+"""Who sees to what a running service does not take up, on Kubernetes."""
 Target = ConfigurationFile | MailService
+MailServiceOption = Annotated[
+    str,
+    typer.Option("--mailservice", metavar="NAMESPACE/NAME", help="A MailService on Kubernetes, by kubectl; no file."),
+]
+
+
+def open_target(mailservice: str = "", file: str = "") -> Target:
+    """What is read and changed. Raises ConfigurationError."""
+    return MailService(mailservice) if mailservice else ConfigurationFile(os.environ, file or None)
 
 
 def _complete(begun: str) -> list[str]:
@@ -63,12 +74,7 @@ def configutil(
         typer.Option("-i", metavar="FILE", help="Set NAME=VALUE lines of a file, all or none; - is standard input."),
     ] = "",
     file: Annotated[str, typer.Option("-f", metavar="FILE", help="Another configuration file.")] = "",
-    mailservice: Annotated[
-        str,
-        typer.Option(
-            "--mailservice", metavar="NAMESPACE/NAME", help="A MailService on Kubernetes, by kubectl; no file."
-        ),
-    ] = "",
+    mailservice: MailServiceOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Read and set options under the names that Messaging Server has for them; without flags, list them all.
@@ -78,7 +84,7 @@ def configutil(
     """
     _check_flags(option, value, delete, batch, explain, bool(file and mailservice))
     try:
-        target: Target = MailService(mailservice) if mailservice else ConfigurationFile(os.environ, file or None)
+        target = open_target(mailservice, file)
         if batch:
             _change(target, _read_batch(batch), as_json)
         elif value is not None or delete:
@@ -184,7 +190,7 @@ def _change(target: Target, wanted: Mapping[str, str | None], as_json: bool) -> 
     rows = {name: _row(name) for name in wanted}
     values = {row.name: _cleared(row, wanted[name]) for name, row in rows.items()}
     if isinstance(target, MailService):
-        tell(target.change(values), as_json, remedy="by the operator, which replaces the pods of")
+        tell(target.change(values), as_json, remedy=REMEDY)
         return
     try:
         edit = target.change(values)

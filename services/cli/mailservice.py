@@ -47,18 +47,30 @@ class MailService:
         """Options that it has."""
         return set(_values(self._get()))
 
-    def change(self, wanted: Mapping[str, str | None]) -> Edit:
-        """Set options (by their own names) to what somebody typed; None puts back the default. All or nothing."""
+    def change(self, wanted: Mapping[str, str | None], *, write: bool = True) -> Edit:
+        """Set options (by their own names) to what somebody typed; None puts back the default. All or nothing.
+
+        Without `write` the API server only says what it would do.
+        """
         values = checked(wanted)
         patch = json.dumps({"spec": patched(values)})
         before = _configuration(self._get())
         tried = self._run("patch", *self._where, "--type", "merge", "--patch", patch, "--dry-run=server", "-o", "json")
-        after = _values(_spec(tried))
-        for name, value in values.items():
-            if value is not None and after.get(name) != convert(TABLE[name], value):
-                raise ConfigurationError([Problem(name, "", "a MailService has no such field: the operator sets it")])
-        new = self._run("patch", *self._where, "--type", "merge", "--patch", patch, "-o", "json")
+        self._check_fields(values, _values(_spec(tried)))
+        new = tried
+        if write:
+            new = self._run("patch", *self._where, "--type", "merge", "--patch", patch, "-o", "json")
         return Edit(configurations.changes(before, _configuration(_spec(new))), ())
+
+    def _check_fields(self, values: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        """The API server leaves out what it has no field for, and says so to people alone."""
+        lost = [
+            name for name, value in values.items()
+            if value is not None and after.get(name) != convert(TABLE[name], value)
+        ]  # fmt: skip
+        if lost:
+            text = "a MailService has no such field: the operator sets it"
+            raise ConfigurationError([Problem(name, "", text) for name in lost])
 
     def _get(self) -> Spec:
         return _spec(self._run("get", *self._where, "-o", "json"))

@@ -29,15 +29,17 @@ def place(server: ApiServer, namespace: str) -> str:
     return f"{namespace}/mail"
 
 
-def configutil(server: ApiServer, place: str, *words: str) -> subprocess.CompletedProcess[str]:
+def configutil(
+    server: ApiServer, place: str, *words: str, command: tuple[str, ...] = ("configutil",), given: str = ""
+) -> subprocess.CompletedProcess[str]:
     environ = {
         **{name: value for name, value in os.environ.items() if not name.startswith("MAILKEEP_")},
         "PATH": f"{TOOLS}:{os.environ['PATH']}", "KUBECONFIG": str(server.kubeconfig),
         "KUBECACHEDIR": str(server.folder / "kubectl"),
     }  # fmt: skip
     return subprocess.run(
-        [sys.executable, "-m", "services.cli", "configutil", "--mailservice", place, *words],
-        env=environ, text=True, capture_output=True, timeout=100, check=False,
+        [sys.executable, "-m", "services.cli", *command, "--mailservice", place, *words],
+        env=environ, input=given, text=True, capture_output=True, timeout=100, check=False,
     )  # fmt: skip
 
 
@@ -80,3 +82,17 @@ def test_what_cannot_be_is_refused_and_changes_nothing(server: ApiServer, place:
     for wrong in ("mail", "/", "-n/mail"):
         assert "is not NAMESPACE/NAME" in configutil(server, wrong, "-l").stderr
     assert configutil(server, place, "-f", "x", "-l").returncode == 2
+
+
+def test_a_dump_is_carried_over(server: ApiServer, place: str) -> None:
+    migrate = ("migrate", "configutil", "-")
+    dump = "service.imap.maxsessions = 6000\nservice.pop.idletimeout = 20\nlocal.imta.x = 1\n"
+    done = configutil(server, place, command=migrate, given=dump)
+    assert "nothing is changed; --write sets 2 of them" in done.stdout
+    assert spec(server, place)["imap"]["maxsessions"] == 5000
+    done = configutil(server, place, "--write", command=migrate, given=dump)
+    assert "live, taken up by running services within seconds: pop.idletimeout, imap.maxsessions" in done.stdout
+    assert spec(server, place)["imap"]["maxsessions"] == 6000
+    assert spec(server, place)["pop"]["idletimeout"] == 20
+    done = configutil(server, place, "--write", command=migrate, given="service.imap.numprocesses = 0\n")
+    assert done.returncode == 78

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated, Any
 
 import typer
 
 from services.cli.accounts import FromInput, read_password
-from services.cli.configutil import read_text, tell
+from services.cli.configutil import REMEDY, MailServiceOption, open_target, read_text, tell
 from services.cli.dump import parse_lines
 from services.cli.mail import report, transfer
 from services.cli.migrating import copying
@@ -17,7 +16,7 @@ from services.cli.migrating.imapsource import Security, Server
 from services.cli.migrating.plan import Fate, Finding, changes, counted, plan
 from services.cli.output import EXIT_USAGE, JsonOption, fail, note, say, show, show_json
 from services.cli.people import AccountName
-from services.common.configfile import ConfigurationFile, Edit
+from services.common.configfile import Edit
 from services.common.configuration import EXIT_CONFIGURATION
 from services.common.problems import ConfigurationError
 
@@ -32,6 +31,7 @@ COLUMNS = ("line", "option", "value", "outcome", "here", "why")
 def configutil(
     file: Annotated[str, typer.Argument(help="What configutil (or msconfig show) printed; - is standard input.")],
     write: Annotated[bool, typer.Option("--write", help="Set what carries over in the configuration file.")] = False,
+    mailservice: MailServiceOption = "",
     everything: Annotated[bool, typer.Option("--all", help="Also list what asks for nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -40,8 +40,8 @@ def configutil(
     Nothing is changed without --write; with it all that carries over is set at once, or nothing where the outcome
     would be no good configuration.
     """
-    target = ConfigurationFile(os.environ)
     try:
+        target = open_target(mailservice)
         findings = plan(parse_lines(read_text(file)), target.given())
         wanted = changes(findings)
         refused = [finding.line for finding in findings if finding.fate is Fate.REFUSED]
@@ -49,8 +49,12 @@ def configutil(
     except ConfigurationError as error:
         fail(str(error), EXIT_CONFIGURATION)
     except OSError as error:
-        fail(f"{target.path}: cannot be changed: {error.strerror}")
-    (_show_json if as_json else _show)(findings, edit, write, everything)
+        fail(f"the configuration cannot be changed: {error.strerror}")
+    if as_json:
+        _show_json(findings, edit, write)
+    else:
+        _show(findings, everything)
+        _tell(findings, edit, write, REMEDY if mailservice else "")
     if "ldap.servers" in wanted and target.check().directory.kind != LDAP:
         note(f"accounts are still those of the users file: configutil -o directory.kind -v {LDAP}")
     if refused:
@@ -61,12 +65,15 @@ def configutil(
         )
 
 
-def _show(findings: list[Finding], edit: Edit | None, write: bool, everything: bool) -> None:
+def _show(findings: list[Finding], everything: bool) -> None:
     shown = [finding for finding in findings if everything or finding.fate not in QUIET]
     show(False, COLUMNS, [_row(finding) for finding in shown])
     say(False, ", ".join(counted(findings)) or "no options found")
+
+
+def _tell(findings: list[Finding], edit: Edit | None, write: bool, remedy: str) -> None:
     if edit is not None and write:
-        tell(edit, False)
+        tell(edit, False, remedy)
     elif edit is not None:
         say(False, f"nothing is changed; --write sets {len(changes(findings))} of them")
 
@@ -75,7 +82,7 @@ def _row(finding: Finding) -> tuple[object, ...]:
     return (finding.line, finding.name, finding.value, finding.fate, finding.option, finding.why)
 
 
-def _show_json(findings: list[Finding], edit: Edit | None, write: bool, _everything: bool) -> None:
+def _show_json(findings: list[Finding], edit: Edit | None, write: bool) -> None:
     facts: dict[str, Any] = {
         "options": [dict(zip(COLUMNS, _row(finding), strict=True)) for finding in findings],
         "written": write and edit is not None,

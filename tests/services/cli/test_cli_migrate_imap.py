@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import imaplib
+import os
 import re
 import shutil
 import signal
@@ -165,6 +166,28 @@ def test_killed_again_and_again_it_goes_on_where_it_was(source: RunningServices,
         held = len(content(target, "INBOX", OTHER))
     target.command(*command, given=PASSWORD + "\n")
     assert content(target, "INBOX", OTHER) == content(source, "INBOX", OTHER)
+
+
+@running_services
+def test_memory_does_not_grow_with_the_mailbox(source: RunningServices, target: RunningServices) -> None:
+    megabytes, count = 2, 80
+    with client_of(source, OTHER) as client:
+        client.create("Heavy")
+        for _ in range(count):
+            append(client, "Heavy", megabytes * 1000)
+    command = words(source, "--folder", "Heavy", account=OTHER, user=OTHER)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "services.cli", *command], env=target.environ, stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert process.stdin is not None
+    process.stdin.write(PASSWORD.encode() + b"\n")
+    process.stdin.close()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    assert len(content(target, "Heavy", OTHER)) == count
+    assert usage.ru_maxrss < 128 * 1024, "160 MB of mail, and the program itself takes 60"
 
 
 @running_services
