@@ -30,11 +30,14 @@ Handler = Callable[[Exchange], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One method of one path. `public`: nobody has to be known for it."""
+    """One method of one path. `public`: nobody has to be known for it. `standing`: its answer goes on for as long as
+    the client likes, so its time says nothing and it is neither timed nor traced.
+    """
 
     name: str
     handler: Handler
     public: bool = False
+    standing: bool = False
 
 
 ROUTES: Final[Mapping[str, Mapping[str, Route]]] = {
@@ -46,7 +49,7 @@ ROUTES: Final[Mapping[str, Mapping[str, Route]]] = {
     "/jmap": {"POST": Route("jmap", jmap.api)},
     "/jmap/upload/{account}/": {"POST": Route("jmap-upload", transfer.upload)},
     "/jmap/download/{account}/{blob}/{name}": {"GET": Route("jmap-download", transfer.download)},
-    "/jmap/eventsource": {"GET": Route("jmap-eventsource", events.stream)},
+    "/jmap/eventsource": {"GET": Route("jmap-eventsource", events.stream, standing=True)},
 }
 """Path -> method -> route. A part in braces takes any text without a slash; HEAD is a GET whose body is left out."""
 
@@ -94,12 +97,11 @@ class Router:
         """The answer, whatever happens inside."""
         started = perf_counter()
         exchange = Exchange(request, connection, self._service)
-        name = "other"
+        route: Route | None = None
         try:
             self._demand_tls(exchange)
             route, exchange.values = self._route(request)
-            name = route.name
-            SPAN.set(self._span(name, connection))
+            SPAN.set(_span(route, connection))
             response = await in_slot(connection.server.slots, self._run(route, exchange))
         except Problem as problem:
             exchange.result = "no"
@@ -109,19 +111,14 @@ class Router:
             response = _problem(refused(error.reason))
         except ConnectionError:
             # The client went in the middle of an answer.
-            connection.server.observer.command("http", name, exchange.result, perf_counter() - started)
+            _measure(route, exchange, started)
             raise
         except Exception as error:
             exchange.result = "error"
-            connection.log.error("request failed", error=error, route=name)
+            connection.log.error("request failed", error=error, route=_name(route))
             response = _problem(Problem(500, "The request failed."))
-        self._finish(response, exchange, name, started)
+        self._finish(response, exchange, route, started)
         return response
-
-    def _span(self, name: str, connection: HttpConnection) -> Span | None:
-        """The request's own, where it is traced. What a client says of its traces is not taken over."""
-        tracer = connection.server.tracer
-        return None if tracer is None else tracer.begin(f"http {name}", connection.session_id)
 
     async def _run(self, route: Route, exchange: Exchange) -> web.StreamResponse:
         if not route.public:
@@ -151,17 +148,36 @@ class Router:
         place = f"https://{name}:{configuration.http.sslport}{exchange.request.rel_url.raw_path_qs}"
         raise Problem(308, "This service is to be had by HTTPS.", headers={"Location": place})
 
-    def _finish(self, response: web.StreamResponse, exchange: Exchange, name: str, started: float) -> None:
+    def _finish(self, response: web.StreamResponse, exchange: Exchange, route: Route | None, started: float) -> None:
         connection, request = exchange.connection, exchange.request
         exchange.dress(response)
-        seconds = perf_counter() - started
-        span = current()
-        if span is not None:
-            span.end(exchange.result)
-        connection.server.observer.command("http", name, exchange.result, seconds)
+        seconds = _measure(route, exchange, started)
         connection.log.debug(
             "request", method=request.method, path=request.path, status=response.status, seconds=seconds
         )
+
+
+def _name(route: Route | None) -> str:
+    return "other" if route is None else route.name
+
+
+def _span(route: Route, connection: HttpConnection) -> Span | None:
+    """The request's own, where it is traced. What a client says of its traces is not taken over."""
+    tracer = connection.server.tracer
+    if tracer is None or route.standing:
+        return None
+    return tracer.begin(f"http {route.name}", connection.session_id)
+
+
+def _measure(route: Route | None, exchange: Exchange, started: float) -> float:
+    """A request that began at `started` (perf_counter) is over; how long it took."""
+    seconds = perf_counter() - started
+    span = current()
+    if span is not None:
+        span.end(exchange.result)
+    if route is None or not route.standing:
+        exchange.connection.server.observer.command("http", _name(route), exchange.result, seconds)
+    return seconds
 
 
 def _problem(problem: Problem) -> web.Response:

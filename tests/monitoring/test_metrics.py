@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import subprocess
 import urllib.request
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.running import RunningServices
+from tests.support.running import PASSWORD, USER, RunningServices
+from tests.support.traffic import deliver, http_session
 
 pytestmark = pytest.mark.running
 
@@ -31,6 +33,21 @@ def test_names_units_and_texts_satisfy_promtool(services: RunningServices, promt
     text = exposition(services, name)
     done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")
+
+
+def test_what_goes_on_for_as_long_as_a_client_likes_is_not_timed(services: RunningServices) -> None:
+    login = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    asked = urllib.request.Request(
+        f"http://127.0.0.1:{services.http}/jmap/eventsource?types=*&closeafter=state&ping=0",
+        headers={"Authorization": f"Basic {login}"},
+    )
+    with urllib.request.urlopen(asked, timeout=60) as events:
+        deliver(services)
+        assert b"event: state" in events.read()  # which ends it
+    http_session(services)
+    page = exposition(services, "http")
+    assert b'command="login",result="ok",service="http"' in page
+    assert b"jmap-eventsource" not in page
 
 
 def told(services: RunningServices) -> dict[str, str]:

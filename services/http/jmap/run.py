@@ -7,7 +7,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from services.common.directory import DirectoryUnavailable
-from services.common.errors import Reason, StoreError
+from services.common.errors import Reason, StoreError, result_of
 from services.common.telemetry import current_log
 from services.http.jmap.arguments import Arguments
 from services.http.jmap.errors import AWAY, METHOD_ERRORS, MethodError
@@ -53,10 +53,9 @@ async def _answers(
         if error.reason is Reason.ACCOUNT_NOT_FOUND:
             # The account was deleted, and may have been made again under another number.
             work.service.accounts.forget(work.caller.name)
-        failed = error.reason is Reason.INTERNAL
-        return [("error", {"type": METHOD_ERRORS[error.reason]})], "error" if failed else "no"
+        return [("error", {"type": METHOD_ERRORS[error.reason]})], result_of(error.reason)
     except DirectoryUnavailable:
-        return [("error", {"type": AWAY})], "no"
+        return [("error", {"type": AWAY})], "error"
     except Exception as error:
         current_log("http").error("method failed", error=error, method=call.name)
         return [("error", {"type": "serverFail"})], "error"
