@@ -97,3 +97,17 @@ async def test_a_certificate_of_nobody_leaves_the_form(http: HttpFixture, server
         assert (reply.status, "cannot log in at present" in reply.text) == (403, True)
     async with http.browser(server) as browser:
         assert 'action="/login"' in (await browser.get("/")).text
+
+
+async def test_a_certificate_is_the_only_way_where_passwords_are_not_taken(server: Certificate, ca: OpensslCa) -> None:
+    options = HttpOptions(clientcertificates=True, plaintextmincipher=-1)
+    tls = {"clientca": str(ca.cafile)}
+    async with (
+        StoreFixture(role="admin") as store,
+        http_service(store, http=options, certificate=server, client_tls=tls) as http,
+    ):
+        async with http.browser(server) as browser:
+            assert (await browser.log_in()).status >= 400
+            assert not browser.cookies
+        async with http.browser(server, ca.issue("/CN=Anna", mails=(USER,))) as browser:
+            assert f"Logged in as {USER}" in (await browser.get("/")).text
