@@ -34,6 +34,7 @@ class Service(Enum):
 
     POP = "pop"
     IMAP = "imap"
+    HTTP = "http"
 
 
 @commands.callback()

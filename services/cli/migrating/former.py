@@ -111,6 +111,7 @@ OPTIONS: Final = (
             "idletimeout", "banner", "plaintextmincipher", "domainallowed", "domainnotallowed", "connlimits",
         )
     ),
+    "service.pop.bgpenalty", "service.imap.bgpenalty",
     "service.imap.allowanonymouslogin", "service.http.allowanonymouslogin", "service.http.proxydomainallowed",
     "service.http.sessiontimeout", "service.http.ipsecurity", "service.http.maxmessagesize", "service.http.spooldir",
     "service.http.smtphost", "service.http.smtpport", "service.http.fullfromheader", "service.http.extrauserldapattrs",

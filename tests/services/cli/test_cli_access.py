@@ -102,6 +102,13 @@ def test_a_directory_that_cannot_be_read(tmp_path: Path) -> None:
     assert "Traceback" not in found.stderr
 
 
+def test_http_has_filters_and_rules_too(tmp_path: Path) -> None:
+    (tmp_path / "users.yaml").write_text('accounts: {anna@example.com: {access: "+https:ALL"}}')
+    words = ("--address", "192.0.2.9", "--user", "anna@example.com")
+    assert ask(tmp_path, *words, service="http").returncode == 1
+    assert ask(tmp_path, *words, "--tls", service="http").returncode == 0
+
+
 def test_what_is_no_address_is_a_usage_error(tmp_path: Path) -> None:
     found = ask(tmp_path, "--address", "mail.example.org")
     assert found.returncode == 2
