@@ -12,10 +12,10 @@ from typing import Final
 
 from services.common.certificatelogins import CertificateLogins
 from services.common.directory import Entry, LoginRefusal, LoginRefused
-from services.common.directory.ldap.memory import Memory
 from services.common.live import Live
 from services.common.login import Login
 from services.common.loginnames import prepare_name, split_at
+from services.common.memory import Memory
 from services.common.options import Configuration
 from services.common.peer import Peer
 from services.common.sasl.exchange import Exchange

@@ -16,7 +16,7 @@ from typing import Final
 from services.common.access.marks import Key, Mark, MarkRules, address_key, address_number
 from services.common.access.networks import Networks
 from services.common.accessoptions import AccessOptions
-from services.common.directory import DirectoryUnavailable, LoginRefusal, LoginRefused
+from services.common.directory import LoginRefusal, LoginRefused, Throttled
 from services.common.limits import without_slot
 from services.common.live import Live
 from services.common.markfile import MarkFile
@@ -27,10 +27,6 @@ WAIT_OF_ADDRESS: Final = 100
 WAIT_OF_ALL: Final = 5000
 """Logins that may wait in one process: of one address, of all."""
 _LOG: Final = session_logger("access")
-
-
-class Throttled(DirectoryUnavailable):
-    """The login is not even tried now: too many of its address wait already."""
 
 
 class BadGuys:

@@ -16,7 +16,7 @@ from services.common.access.filters import Decision, Visit
 from services.common.access.patterns import NameNeeded, host
 from services.common.access.rules import decide_login
 from services.common.accessoptions import AccessOptions
-from services.common.badguys import BadGuys, Throttled
+from services.common.badguys import BadGuys
 from services.common.certmap import CertificateQuery
 from services.common.directory import (
     GONE,
@@ -29,12 +29,13 @@ from services.common.directory import (
     LoginRefusal,
     LoginRefused,
     Name,
+    Throttled,
     parse_name,
 )
-from services.common.directory.ldap.memory import Memory
 from services.common.hostnames import HostNames
 from services.common.limits import without_slot
 from services.common.live import Live
+from services.common.memory import Memory
 from services.common.options import DirectoryOptions
 from services.common.peer import Peer
 from services.common.telemetry import NO_OBSERVER, Observer, current_log

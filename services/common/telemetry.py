@@ -82,7 +82,7 @@ class Observer(Protocol):
         """A call to the store ended: ok or a Reason's name."""
 
     def directory_call(self, operation: str, result: str, seconds: float) -> None:
-        """The directory answered: authenticate, account or lookup; ok, refused, unknown, unavailable or error."""
+        """The directory answered: authenticate, account or lookup; ok, or docs/metrics.md's words for other results."""
 
     def ldap_call(self, operation: str, result: str, seconds: float) -> None:
         """A question to the LDAP directory ended (search, bind, compare, reach): ok or error, with its wait."""

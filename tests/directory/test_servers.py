@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from services.common.directory import AddressUnknown, Delivery, DirectoryUnavailable, LoginRefusal, LoginRefused, Status
+from services.common.directory import (
+    AddressUnknown,
+    Delivery,
+    DirectoryUnavailable,
+    LoginRefusal,
+    LoginRefused,
+    Status,
+    Throttled,
+)
 from services.common.directory.ldap import directory as ldapdirectory
 from services.common.directory.ldap import links, pool
 from services.common.directory.ldap.directory import LdapDirectory
@@ -211,7 +219,7 @@ async def test_passwords_of_one_account_stand_in_no_other_ones_way(
         answers = await asyncio.gather(*guesses, return_exceptions=True)
     kinds = [type(answer) for answer in answers]
     assert kinds.count(LoginRefused) == 5
-    assert kinds.count(DirectoryUnavailable) == 45
+    assert kinds.count(Throttled) == 45
 
 
 async def test_questions_beyond_the_queue_are_refused_for_now(

@@ -185,6 +185,10 @@ class DirectoryUnavailable(Exception):  # noqa: N818 - an answer, not a fault
     """No answer can be given now: the directory is away or has too much to do. A temporary failure to the client."""
 
 
+class Throttled(DirectoryUnavailable):
+    """The password is not even tried now: too many of the same client's, or for the same account, wait already."""
+
+
 class AddressUnknown(Exception):  # noqa: N818 - an answer, not a fault
     """No account has this address (550 5.1.1)."""
 

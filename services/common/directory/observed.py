@@ -15,6 +15,7 @@ from services.common.directory import (
     Entry,
     LoginRefusal,
     LoginRefused,
+    Throttled,
 )
 from services.common.telemetry import Observer
 from services.common.tracing import within
@@ -25,6 +26,7 @@ _RESULTS: Final[dict[type[Exception], str]] = {
     LoginRefused: "refused",
     AddressUnknown: "unknown",
     DirectoryUnavailable: "unavailable",
+    Throttled: "throttled",
 }
 """Answers that come as exceptions, in the metric's words; any other one is `error`."""
 _ANSWERS: Final = (LoginRefused, AddressUnknown)

@@ -11,8 +11,8 @@ import pytest
 from services.common import badguys as module
 from services.common.access.marks import FOR_EVER, Ban, network_key
 from services.common.accessoptions import AccessOptions
-from services.common.badguys import BadGuys, Throttled, open_marks
-from services.common.directory import DirectoryUnavailable, LoginRefused
+from services.common.badguys import BadGuys, open_marks
+from services.common.directory import DirectoryUnavailable, LoginRefused, Throttled
 from services.common.limits import CommandSlots, in_slot
 from services.common.live import Live
 from services.common.login import Login

@@ -9,7 +9,8 @@ import pytest
 
 from services.common import turns as module
 from services.common.accessoptions import AccessOptions
-from services.common.badguys import BadGuys, Throttled
+from services.common.badguys import BadGuys
+from services.common.directory import Throttled
 from services.common.limits import CommandSlots, in_slot
 from services.common.live import Live
 from services.common.login import Login

@@ -16,6 +16,7 @@ from services.common.directory import (
     Entry,
     LoginRefusal,
     LoginRefused,
+    Throttled,
     parse_name,
 )
 from services.common.directory.ldap.answers import NoAnswer, refusal
@@ -23,9 +24,9 @@ from services.common.directory.ldap.domains import Domain
 from services.common.directory.ldap.entries import Surroundings, entry_of
 from services.common.directory.ldap.finding import Finder, NotUnique
 from services.common.directory.ldap.lanes import Found
-from services.common.directory.ldap.memory import Memory, Once
 from services.common.directory.ldap.pool import Pool
 from services.common.live import Live
+from services.common.memory import Memory, Once
 from services.common.options import Configuration, DirectoryOptions, LdapOptions
 from services.common.telemetry import NO_OBSERVER, Observer, session_logger
 
@@ -197,10 +198,10 @@ class LdapDirectory:
 
     @asynccontextmanager
     async def _turn(self, dn: str) -> AsyncIterator[None]:
-        """One password of an account at a time. Raises DirectoryUnavailable where many wait already."""
+        """One password of an account at a time. Raises Throttled where many wait already."""
         turn = self._tries.setdefault(dn, _Turn())
         if turn.waiting >= MAX_TRIES:
-            raise DirectoryUnavailable(f"too many logins of {dn} at once")
+            raise Throttled(f"too many logins of {dn} at once")
         turn.waiting += 1
         try:
             async with turn.lock:

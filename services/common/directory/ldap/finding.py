@@ -32,9 +32,9 @@ from services.common.directory.ldap.entries import (
 )
 from services.common.directory.ldap.filters import Typed, expand
 from services.common.directory.ldap.lanes import BASE, CERTIFICATE, SUBTREE, Found, Question
-from services.common.directory.ldap.memory import Memory, Once
 from services.common.directory.ldap.pool import Pool
 from services.common.live import Live
+from services.common.memory import Memory, Once
 from services.common.options import Configuration, DirectoryOptions, LdapOptions, SaslOptions
 from services.common.telemetry import session_logger
 
