@@ -56,6 +56,42 @@ DIRECTORY: Final = Board(
             ),
         ),
         Row(
+            "Guessing",
+            (
+                panel(
+                    "Logins that waited",
+                    "Because earlier ones from their address failed.",
+                    rate("mailkeep_logins_delayed_total", "service"),
+                    "{{service}}",
+                    PER_SECOND,
+                    width=6,
+                ),
+                panel(
+                    "Shut out",
+                    "Addresses that were shut out because of their failed logins.",
+                    rate("mailkeep_bans_total", "service"),
+                    "{{service}}",
+                    PER_SECOND,
+                    width=6,
+                ),
+                panel(
+                    "Addresses held",
+                    "Whose logins wait, or that are shut out. The processes of a machine share them.",
+                    f"max by (state) (mailkeep_held_addresses{{{OURS}}})",
+                    "{{state}}",
+                    width=6,
+                ),
+                panel(
+                    "Host names looked up",
+                    "For access filters, by result. spoofed: the name denies the address.",
+                    rate("mailkeep_dns_lookup_seconds_count", "result"),
+                    "{{result}}",
+                    PER_SECOND,
+                    width=6,
+                ),
+            ),
+        ),
+        Row(
             "Directory",
             (
                 panel(

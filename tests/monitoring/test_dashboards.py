@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -77,6 +78,16 @@ def test_panels_say_what_they_show_and_lie_beside_one_another(file: Path) -> Non
     for panel in panels(file):
         assert panel["description"] or len(panel["targets"]) > 1, panel["title"]
         assert panel["fieldConfig"]["defaults"]["unit"]
+
+
+def test_every_metric_is_watched() -> None:
+    """By a panel, a rule or a runbook: what nobody looks at need not be counted."""
+    rules = (ROOT / "deploy" / "monitoring" / "rules").glob("*.yaml")
+    watched = "".join(file.read_text() for file in (*FILES, *rules, *(ROOT / "docs" / "runbooks").glob("*.md")))
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    listed = set(re.findall(r"^\| `(mailkeep_\w+)` \|", page, re.MULTILINE))
+    assert listed
+    assert {name for name in listed if name not in watched} == set()
 
 
 def test_the_files_are_what_the_code_makes() -> None:
