@@ -17,7 +17,7 @@ from services.common.errors import StoreError, result_of
 from services.common.limits import in_slot
 from services.common.tracing import SPAN, Span, current
 from services.http.credentials import is_host
-from services.http.handlers import events, jmap, login, transfer
+from services.http.handlers import events, jmap, login, transfer, websocket
 from services.http.handlers.exchange import Exchange
 from services.http.replies import PROBLEM, Problem, refused
 
@@ -49,6 +49,7 @@ ROUTES: Final[Mapping[str, Mapping[str, Route]]] = {
     "/jmap": {"POST": Route("jmap", jmap.api)},
     "/jmap/upload/{account}/": {"POST": Route("jmap-upload", transfer.upload)},
     "/jmap/download/{account}/{blob}/{name}": {"GET": Route("jmap-download", transfer.download)},
+    "/jmap/ws": {"GET": Route("jmap-websocket", websocket.talk, standing=True)},
     "/jmap/eventsource": {"GET": Route("jmap-eventsource", events.stream, standing=True)},
 }
 """Path -> method -> route. A part in braces takes any text without a slash; HEAD is a GET whose body is left out."""

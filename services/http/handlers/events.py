@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Final
+from collections.abc import Collection
+from typing import Final
 
 from aiohttp import web
 
-from services.common.errors import StoreError
 from services.common.limits import without_slot
+from services.http.following import TYPES, Follower
 from services.http.handlers.exchange import Exchange
-from services.http.jmap.errors import MethodError
-from services.http.jmap.standard import State, read_state
-from services.http.mail import names
 from services.http.replies import Problem
 
-if TYPE_CHECKING:
-    from services.common.domain import AccountId, EmailDelta
-    from services.common.store import Emails
-
-TYPES: Final = ("Email", "Mailbox", "Thread")
 MIN_PING: Final = 30
 MAX_PING: Final = 300
 PAUSE: Final = 0.1
@@ -36,8 +28,8 @@ async def stream(exchange: Exchange) -> web.StreamResponse:
     if close_after not in ("no", "state"):
         raise Problem(400, "closeafter is state or no.")
     ping = _ping(query.get("ping", "0"))
-    follower = Follower(exchange.service.store.emails, exchange.known.account_id, types)
-    await follower.start(exchange.request.headers.get("Last-Event-ID", ""), exchange)
+    follower = Follower(exchange.service.store, exchange.known, types)
+    await follower.start(exchange.request.headers.get("Last-Event-ID", ""))
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
     await exchange.begin(response)
     async with without_slot():
@@ -69,9 +61,10 @@ async def _tell(exchange: Exchange, response: web.StreamResponse, follower: Foll
     push.listen(follower.account_id, wake.set)
     try:
         while not connection.leaving:
-            event = await follower.next()
-            if event:
-                await response.write(event)
+            told = await follower.next()
+            if told is not None:
+                data = json.dumps(told)
+                await response.write(f"event: state\nid: {follower.position}\ndata: {data}\n\n".encode())
                 if once:
                     return
                 await asyncio.sleep(PAUSE)
@@ -91,60 +84,3 @@ async def _woken(wake: asyncio.Event, ping: int) -> bool:
         return False
     wake.clear()
     return True
-
-
-class Follower:
-    """What a client has been told of an account, and what there is to tell."""
-
-    def __init__(self, emails: Emails, account_id: AccountId, types: Collection[str]) -> None:
-        self._emails = emails
-        self.account_id = account_id
-        self._types = types
-        self._known = State(0, 0)
-
-    async def start(self, last_event: str, exchange: Exchange) -> None:
-        """From the last event that the client saw, or from now on."""
-        try:
-            self._known = read_state(last_event)
-        except MethodError:
-            account = await exchange.service.store.open_account(exchange.known.name)
-            self._known = _state(await self._emails.sync(self.account_id, account.modseq))
-
-    async def next(self) -> bytes:
-        """The event to send; b"" where nothing of interest changed. A store that is away is asked again later."""
-        try:
-            delta = await self._emails.sync(self.account_id, self._known.modseq)
-        except StoreError:
-            return b""
-        changed = changed_types(delta, self._known)
-        self._known = _state(delta)
-        return self._event([name for name in self._types if name in changed])
-
-    def _event(self, changed: Collection[str]) -> bytes:
-        if not changed:
-            return b""
-        told: Mapping[str, object] = {
-            "@type": "StateChange",
-            "changed": {names.account(self.account_id): dict.fromkeys(changed, str(self._known))},
-        }
-        return f"event: state\nid: {self._known}\ndata: {json.dumps(told)}\n\n".encode()
-
-
-def _state(delta: EmailDelta) -> State:
-    return State(delta.modseq, delta.next_id)
-
-
-def changed_types(delta: EmailDelta, known: State) -> frozenset[str]:
-    """Types of which something changed."""
-    if delta.modseq == known.modseq:
-        return frozenset()
-    if delta.since == 0:
-        return frozenset(TYPES)
-    found = set()
-    if delta.places.content_ids or delta.gone.content_ids:
-        found.add("Email")
-    if delta.mailboxes or delta.gone_mailboxes:
-        found.add("Mailbox")
-    if delta.gone.content_ids or any(number >= known.next_id for number in delta.places.content_ids):
-        found.add("Thread")
-    return frozenset(found)

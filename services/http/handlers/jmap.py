@@ -69,12 +69,17 @@ async def api(exchange: Exchange) -> web.Response:
         _check_request_size(exchange, most)
         await reserve(exchange, size)
         try:
-            asked = await _read(await read_body(request, most))
-            state = session_state(caller.name, names.account(caller.account_id), limits(exchange))
-            answer = await run(Work(service, caller), asked, state, exchange.connection.server.observer)
+            answer = await answered(exchange, await _read(await read_body(request, most)))
         finally:
             service.inflight.release(size)
     return json_response(answer)
+
+
+async def answered(exchange: Exchange, asked: Request) -> dict[str, Any]:
+    """The response object of a request."""
+    caller = exchange.known
+    state = session_state(caller.name, names.account(caller.account_id), limits(exchange))
+    return await run(Work(exchange.service, caller), asked, state, exchange.connection.server.observer)
 
 
 async def reserve(exchange: Exchange, size: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from services.http.jmap import core
+from services.http.jmap import blobs, core, quotas
 from services.http.mail import boxsetting, emails, mailboxes, querying, setting
 
 if TYPE_CHECKING:
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 CORE: Final = "urn:ietf:params:jmap:core"
 MAIL: Final = "urn:ietf:params:jmap:mail"
+BLOB: Final = "urn:ietf:params:jmap:blob"
+QUOTA: Final = "urn:ietf:params:jmap:quota"
+WEBSOCKET: Final = "urn:ietf:params:jmap:websocket"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,13 @@ class Entry:
 METHODS: Final[Mapping[str, Entry]] = {
     "Core/echo": Entry(CORE, core.echo),
     "Blob/copy": Entry(CORE, core.blob_copy),
+    "Blob/upload": Entry(BLOB, blobs.upload),
+    "Blob/get": Entry(BLOB, blobs.get),
+    "Blob/lookup": Entry(BLOB, blobs.lookup),
+    "Quota/get": Entry(QUOTA, quotas.get),
+    "Quota/changes": Entry(QUOTA, quotas.changes),
+    "Quota/query": Entry(QUOTA, quotas.query),
+    "Quota/queryChanges": Entry(QUOTA, quotas.quota_query_changes),
     "Mailbox/get": Entry(MAIL, mailboxes.get),
     "Mailbox/changes": Entry(MAIL, mailboxes.mailbox_changes),
     "Mailbox/query": Entry(MAIL, mailboxes.query),
@@ -44,5 +54,5 @@ METHODS: Final[Mapping[str, Entry]] = {
     "Email/parse": Entry(MAIL, emails.parse),
     "SearchSnippet/get": Entry(MAIL, querying.snippets),
 }
-KNOWN: Final = frozenset(entry.capability for entry in METHODS.values())
+KNOWN: Final = frozenset(entry.capability for entry in METHODS.values()) | {WEBSOCKET}
 """Capabilities that a request may use."""

@@ -39,7 +39,11 @@ class Request:
 
 def read_request(body: bytes, known: frozenset[str], max_calls: int) -> Request:
     """Raises Problem: notJSON, notRequest, unknownCapability, limit (RFC 8620 section 3.6.1)."""
-    document = read_json(body)
+    return request_of(read_json(body), known, max_calls)
+
+
+def request_of(document: Any, known: frozenset[str], max_calls: int) -> Request:
+    """The same of what is JSON already. Raises Problem: notRequest, unknownCapability, limit."""
     if not isinstance(document, dict):
         raise _not_request("An object is wanted.")
     using, calls, created = document.get("using"), document.get("methodCalls"), document.get("createdIds")

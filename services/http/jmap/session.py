@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, Final
 
-from services.http.jmap.methods import CORE, MAIL
+from services.http.jmap import blobs
+from services.http.jmap.methods import BLOB, CORE, MAIL, QUOTA, WEBSOCKET
 from services.http.jmap.standard import MAX_OBJECTS_IN_GET, MAX_OBJECTS_IN_SET
 from services.http.jmap.usage import MAX_CONCURRENT_REQUESTS, MAX_CONCURRENT_UPLOAD
 from services.http.mail.filters import COLLATIONS, SORTS
@@ -19,16 +20,23 @@ MAX_ATTACHMENTS: Final = 50_000_000
 def session_object(user: str, account: str, base: str, limits: Mapping[str, int]) -> dict[str, Any]:
     """What a client is told of the server and of its account. `limits`: maxSizeRequest and maxSizeUpload."""
     found: dict[str, Any] = {
-        "capabilities": {CORE: _core(limits), MAIL: {}},
+        "capabilities": {
+            CORE: _core(limits),
+            MAIL: {},
+            BLOB: {},
+            QUOTA: {},
+            # RFC 8887 section 3.1
+            WEBSOCKET: {"url": f"ws{base.removeprefix('http')}/jmap/ws", "supportsPush": True},
+        },
         "accounts": {
             account: {
                 "name": user,
                 "isPersonal": True,
                 "isReadOnly": False,
-                "accountCapabilities": {CORE: {}, MAIL: _mail(limits)},
+                "accountCapabilities": {CORE: {}, MAIL: _mail(limits), BLOB: _blob(), QUOTA: {}},
             }
         },
-        "primaryAccounts": {CORE: account, MAIL: account},
+        "primaryAccounts": dict.fromkeys((CORE, MAIL, BLOB, QUOTA), account),
         "username": user,
         "apiUrl": f"{base}/jmap",
         "downloadUrl": f"{base}/jmap/download/{{accountId}}/{{blobId}}/{{name}}?accept={{type}}",
@@ -40,7 +48,7 @@ def session_object(user: str, account: str, base: str, limits: Mapping[str, int]
 
 def session_state(user: str, account: str, limits: Mapping[str, int]) -> str:
     """Changes with whatever the session object says."""
-    text = repr([user, account, sorted(limits.items()), _core(limits), _mail(limits)])
+    text = repr([user, account, sorted(limits.items()), _core(limits), _mail(limits), _blob()])
     return blake2b(text.encode(), digest_size=8).hexdigest()
 
 
@@ -54,6 +62,16 @@ def _core(limits: Mapping[str, int]) -> dict[str, Any]:
         "maxObjectsInGet": MAX_OBJECTS_IN_GET,
         "maxObjectsInSet": MAX_OBJECTS_IN_SET,
         "collationAlgorithms": list(COLLATIONS),
+    }
+
+
+def _blob() -> dict[str, Any]:
+    """RFC 9404 section 2."""
+    return {
+        "maxSizeBlobSet": blobs.MAX_BYTES,
+        "maxDataSources": blobs.MAX_DATA_SOURCES,
+        "supportedTypeNames": [],
+        "supportedDigestAlgorithms": list(blobs.DIGESTS),
     }
 
 
