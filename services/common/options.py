@@ -20,6 +20,7 @@ from services.common.option import (
     option,
     proxy_port,
 )
+from services.common.sasloptions import SaslOptions
 from services.common.sharedoptions import LogOptions, TlsOptions, TraceOptions
 
 
@@ -363,40 +364,6 @@ class DirectoryOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class SaslOptions:
-    """How clients show who they are."""
-
-    mech_list: tuple[str, ...] = option(
-        (), "Mechanisms that may be used, in the order in which they are offered; empty: all that are switched on. "
-        "Whatever it says, one is offered only where it can work.", live=True, legacy="sasl.default.mech_list",
-        syntax="mechanism",
-    )  # fmt: skip
-    scram: bool = option(
-        False, "Whether SCRAM-SHA-256 is offered, and its secrets are stored when a password is set; accounts whose "
-        "password was set before cannot use it.", live=True,
-    )  # fmt: skip
-    has_plain_passwords: bool = option(
-        False, "Whether CRAM-MD5 and APOP are offered; they need passwords that are stored in clear.", live=True,
-        legacy="sasl.default.ldap.has_plain_passwords",
-    )  # fmt: skip
-    oauthkeys: str = option(
-        "", "The authorization server's keys (JSON Web Key Set): a file, or an https URL; empty: no bearer tokens.",
-        live=True, syntax="keys",
-    )  # fmt: skip
-    oauthissuer: str = option("", "Issuer (iss) that a token must have.", live=True)
-    oauthaudience: str = option("", "Audience (aud) that a token must have: what it was issued for.", live=True)
-    oauthscope: str = option("", "Scope that a token must have; empty: any.", live=True)
-    oauthclaim: str = option("email", "Claim of a token that holds the login name.", low=1, high=128, live=True)
-    oauthkeysttl: int = option(
-        3600, "Seconds that keys are kept before they are fetched anew.", low=60, high=604_800, unit="s", live=True
-    )
-    localplaintext: bool = option(
-        True, "Whether clients on this machine (loopback, Unix sockets) may send passwords without TLS where "
-        "plaintextmincipher asks for it.", live=True,
-    )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
 class LdapOptions:
     """The LDAP directory, where directory.kind is ldap."""
 
@@ -466,7 +433,7 @@ class Configuration:
     lmtp: LmtpOptions = LmtpOptions()
     store: StoreOptions = StoreOptions()
     directory: DirectoryOptions = DirectoryOptions()
-    sasl: SaslOptions = SaslOptions()
+    sasl: SaslOptions = SaslOptions()  # noqa: RUF009 - frozen like the others
     access: AccessOptions = AccessOptions()  # noqa: RUF009 - frozen like the others
     ldap: LdapOptions = LdapOptions()
     tls: TlsOptions = TlsOptions()  # noqa: RUF009 - frozen like the others

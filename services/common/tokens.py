@@ -20,7 +20,7 @@ from urllib.request import HTTPRedirectHandler, build_opener
 from services.common.directory import DirectoryUnavailable
 from services.common.keysource import is_url
 from services.common.live import Live
-from services.common.options import SaslOptions
+from services.common.sasloptions import SaslOptions
 from services.common.telemetry import current_log
 
 if TYPE_CHECKING:

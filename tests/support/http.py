@@ -19,7 +19,8 @@ from services.common.directory import Directory, Status
 from services.common.listening import Listener
 from services.common.live import Live
 from services.common.login import Login
-from services.common.options import Configuration, DirectoryOptions, HttpOptions, SaslOptions
+from services.common.options import Configuration, DirectoryOptions, HttpOptions
+from services.common.sasloptions import SaslOptions
 from services.common.sharedoptions import TlsOptions
 from services.common.streamserver import StreamServer
 from services.common.telemetry import NO_OBSERVER

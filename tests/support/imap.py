@@ -15,7 +15,8 @@ from services.common.domain import INBOX, AccountId, AppendItem, BodyRef, Column
 from services.common.listening import Listener
 from services.common.live import Live
 from services.common.login import Login
-from services.common.options import Configuration, DirectoryOptions, ImapOptions, SaslOptions
+from services.common.options import Configuration, DirectoryOptions, ImapOptions
+from services.common.sasloptions import SaslOptions
 from services.common.sharedoptions import TlsOptions
 from services.common.store import ChangeFeed, Store
 from services.common.streamserver import StreamServer

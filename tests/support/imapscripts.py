@@ -18,7 +18,8 @@ from typing import Any, Final
 
 from services.common.directory import Status
 from services.common.domain import INBOX, Quota
-from services.common.options import ImapOptions, SaslOptions
+from services.common.options import ImapOptions
+from services.common.sasloptions import SaslOptions
 from services.common.values import TABLE, convert
 from tests.support.certificates import Certificate
 from tests.support.imap import OTHER, USER, LocalFeed, RunningImap, local_imap

@@ -16,7 +16,8 @@ from services.common.domain import INBOX, AccountId, AppendItem, Quota
 from services.common.listening import Listener
 from services.common.live import Live
 from services.common.login import Login
-from services.common.options import Configuration, DirectoryOptions, PopOptions, SaslOptions
+from services.common.options import Configuration, DirectoryOptions, PopOptions
+from services.common.sasloptions import SaslOptions
 from services.common.sharedoptions import TlsOptions
 from services.common.store import Store
 from services.common.streamserver import StreamServer

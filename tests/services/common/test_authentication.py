@@ -12,10 +12,11 @@ from services.common.badguys import BadGuys
 from services.common.directory import Entry, LoginRefusal, LoginRefused
 from services.common.live import Live
 from services.common.login import Login
-from services.common.options import Configuration, DirectoryOptions, ImapOptions, PopOptions, SaslOptions
+from services.common.options import Configuration, DirectoryOptions, ImapOptions, PopOptions
 from services.common.peer import Peer
 from services.common.sasl.scram import make_secret
 from services.common.sasl.steps import Challenge
+from services.common.sasloptions import SaslOptions
 from tests.support.people import PASSWORD, People
 from tests.support.scramclient import ScramClient
 

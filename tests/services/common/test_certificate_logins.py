@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from services.common import configuration
-from services.common.options import Configuration, ImapOptions, PopOptions, SaslOptions
+from services.common.options import Configuration, ImapOptions, PopOptions
+from services.common.sasloptions import SaslOptions
 from services.common.sharedoptions import TlsOptions
 from services.common.tls import CertificateError, ServerTls
 from tests.support.certificates import Certificate, make_certificate

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 
 import pytest
 
-from services.common.options import SaslOptions
 from services.common.sasl.scram import make_secret
+from services.common.sasloptions import SaslOptions
 from tests.support.certificates import Certificate, make_certificate
 from tests.support.imap import OTHER, USER, local_imap
 from tests.support.people import PASSWORD, People

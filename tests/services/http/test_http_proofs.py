@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from services.common.options import HttpOptions, SaslOptions
+from services.common.options import HttpOptions
+from services.common.sasloptions import SaslOptions
 from tests.support.certificates import Certificate, make_certificate
 from tests.support.http import CLOSED, USER, Browser, HttpFixture, http_service
 from tests.support.opensslca import OpensslCa

@@ -35,7 +35,8 @@ from services.common.directory.ldap.lanes import BASE, CERTIFICATE, SUBTREE, Fou
 from services.common.directory.ldap.pool import Pool
 from services.common.live import Live
 from services.common.memory import Memory, Once
-from services.common.options import Configuration, DirectoryOptions, LdapOptions, SaslOptions
+from services.common.options import Configuration, DirectoryOptions, LdapOptions
+from services.common.sasloptions import SaslOptions
 from services.common.telemetry import session_logger
 
 DOMAIN_SECONDS: Final = 60.0
