@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from services.common.connection import Answer, Clock, Connection, Farewell
+from services.common.later import Later
 from services.common.limits import without_slot
 from services.common.linebuffer import LineBuffer
 from services.common.live import Live
@@ -27,6 +28,8 @@ class Shared:
     ended: list[str] = field(default_factory=list)
     finished: list[str] = field(default_factory=list)
     secured: int = 0
+    futures: list[asyncio.Future[str]] = field(default_factory=list)
+    """What the answers of `later` hang on, in order."""
     connections: list[LineConnection] = field(default_factory=list)
 
 
@@ -108,6 +111,18 @@ class LineConnection(Connection):
         await asyncio.sleep(0)
         raise ValueError
 
+    def _later(self, how: str) -> Later[str]:
+        async def slowly(result: str) -> bytes:
+            await asyncio.sleep(0)
+            return b"slowly %b\n" % result.encode()
+
+        def reply(result: str) -> bytes | Coroutine[Any, Any, bytes]:
+            self.shared.finished.append(self.session_id)
+            return slowly(result) if how == "slow" else b"later %b\n" % result.encode()
+
+        self.shared.futures.append(self.server.loop.create_future())
+        return Later(self.shared.futures[-1], reply)
+
     async def _stream(self, megabytes: str) -> bytes:
         for _ in range(int(megabytes) * 16):
             self.write(b"y" * 65_536)
@@ -125,6 +140,7 @@ WORDS: Final[dict[str, Callable[[LineConnection, str], Answer]]] = {
     "wait": LineConnection._wait,
     "idle": LineConnection._idle,
     "fail": LineConnection._fail,
+    "later": LineConnection._later,
     "stream": LineConnection._stream,
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -105,6 +105,73 @@ async def test_waiting_commands_hold_no_slot() -> None:
         lines.shared.gate.set()
         assert [await idle.line(), await busy.line(), await third.line()] == ["idled", "waited", "waited"]
         assert (lines.server.slots.running, lines.server.slots.waiting) == (0, 0)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for it."""
+    for _ in range(30_000):
+        if condition():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError
+
+
+async def futures(lines: LineServer, count: int) -> list[asyncio.Future[str]]:
+    """What the answers of `later` hang on, as soon as there are so many."""
+    await until(lambda: len(lines.shared.futures) >= count)
+    return lines.shared.futures
+
+
+async def test_an_answer_that_hangs_on_a_future_keeps_its_place(lines: LineServer) -> None:
+    client = await lines.greeted()
+    client.writer.write(b"a\nlater\nb\nlater slow\nc\n")
+    assert await client.line() == "echo a"
+    (first,) = await futures(lines, 1)
+    assert (lines.server.slots.running, lines.shared.connections[0]._task) == (1, first)
+    first.set_result("one")
+    assert [await client.line(), await client.line()] == ["later one", "echo b"]
+    (await futures(lines, 2))[1].set_result("two")
+    assert [await client.line(), await client.line()] == ["slowly two", "echo c"]
+    assert lines.server.slots.running == 0
+
+
+async def test_a_future_that_fails_is_answered(lines: LineServer) -> None:
+    client = await lines.greeted()
+    await client.say("later")
+    (await futures(lines, 1))[0].set_exception(ValueError())
+    assert await client.line() == "failed"
+    assert await client.ask("z") == "echo z"
+    assert lines.server.slots.running == 0
+
+
+async def test_an_answer_that_hangs_on_a_future_waits_for_a_slot() -> None:
+    async with line_server(maxthreads=1) as lines:
+        busy, second = await lines.greeted(), await lines.greeted()
+        await busy.say("wait")
+        await until(lambda: lines.server.slots.running)
+        await second.say("later")
+        (await futures(lines, 1))[0].set_result("one")
+        assert await (await lines.greeted()).ask("fast") == "echo fast"
+        assert len(lines.shared.finished) == 0
+        lines.shared.gate.set()
+        assert [await busy.line(), await second.line()] == ["waited", "later one"]
+        assert (lines.server.slots.running, lines.server.slots.waiting) == (0, 0)
+
+
+async def test_a_future_outlives_its_client_and_not_the_server(lines: LineServer) -> None:
+    gone, stays = await lines.greeted(), await lines.greeted()
+    await gone.say("later")
+    first = (await futures(lines, 1))[0]
+    gone.writer.transport.abort()
+    assert not lines.shared.ended
+    first.set_result("one")
+    await until(lambda: lines.shared.ended)
+    assert len(lines.shared.finished) == 1
+    await stays.say("later")
+    second = (await futures(lines, 2))[1]
+    await asyncio.wait_for(lines.server.drain(0.2), 30)
+    assert second.cancelled()
+    assert (len(lines.shared.ended), lines.server.slots.running) == (2, 0)
 
 
 async def test_a_slow_reader_costs_bounded_memory_and_nobody_waits_for_it(lines: LineServer) -> None:
