@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from deploy.dashboards.directory import DIRECTORY
+from deploy.dashboards.ldap import LDAP
 from deploy.dashboards.operator import OPERATOR
 from deploy.dashboards.overview import OVERVIEW
 from deploy.dashboards.protocol import PROTOCOLS, protocol
@@ -15,5 +16,6 @@ BOARDS: Final = (
     *(protocol(name, title) for name, title in PROTOCOLS.items()),
     STORE,
     DIRECTORY,
+    LDAP,
     OPERATOR,
 )

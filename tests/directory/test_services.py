@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.peers import Peer, lmtp, peer
 from tests.support.processes import Processes, eventually, processes
+from tests.support.prometheus import prometheus
 from tests.support.slapd import PASSWORD, READER, Slapd
 
 pytestmark = [pytest.mark.slapd, pytest.mark.running, pytest.mark.timeout(240)]
+ROOT = Path(__file__).parents[2]
 ANNA = "anna@example.com"
 BERT = "bert@example.com"
 CLIENTS = 1000
@@ -107,6 +114,33 @@ def test_metrics_tell_of_the_directory(running: Processes) -> None:
     assert running.metric("pop", "mailkeep_ldap_servers") == 1
     assert running.metric("pop", "mailkeep_ldap_servers_up") == 1
     assert running.metric("pop", 'mailkeep_ldap_call_seconds_count{operation="reach",result="ok"}') >= 1
+
+
+def test_its_metrics_are_well_named_and_listed(running: Processes) -> None:
+    text = running.page("pop", "/metrics")[1]
+    checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+    told = {
+        (family.name, family.type, family.documentation)
+        for family in text_string_to_metric_families(text)
+        if family.name.startswith("mailkeep_ldap_")
+    }
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    rows = re.findall(r"^\| `(mailkeep_ldap_\w+)` \| (\w+) \|.*\| (.+) \|$", page, re.MULTILINE)
+    assert sorted(rows) == sorted(told)
+
+
+async def test_every_panel_of_its_dashboard_has_data(running: Processes, tmp_path: Path) -> None:
+    board = json.loads((ROOT / "deploy" / "monitoring" / "dashboards" / "ldap.json").read_text())
+    panels = [panel for panel in board["panels"] if panel["type"] != "row"]
+    wanted = {target["expr"] for panel in panels for target in panel["targets"]}
+    names = count()
+    with prometheus(tmp_path, {"pop": running.services.admin["pop"]}, {"mailservice": "main"}) as watcher:
+        async with asyncio.timeout(90):
+            while wanted:
+                # A name of its own each time, which no cache knows.
+                await log_in(running.services.pop, f"nobody{next(names)}@example.com")
+                wanted -= {query for query in wanted if await asyncio.to_thread(watcher.has_data, query)}
 
 
 def command(running: Processes, *words: str) -> subprocess.CompletedProcess[str]:
