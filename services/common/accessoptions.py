@@ -13,7 +13,8 @@ class AccessOptions:
 
     trustedproxies: tuple[str, ...] = option(
         (), "Networks of balancers and front ends that are believed when they say who their client is: by the PROXY "
-        "header on a proxy port, by XCLIENT in POP3 and ID in IMAP.", live=True, syntax="network",
+        "header on a proxy port, by XCLIENT in POP3, ID in IMAP, and in HTTP by http.forwardedfields.",
+        live=True, syntax="network",
     )  # fmt: skip
     dnsresolveclient: bool = option(
         False, "Whether the host name of each client is looked up for the log; what filters and rules ask for is found "

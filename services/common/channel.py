@@ -212,8 +212,9 @@ class Channel(Protocol):
         """
         self.forwarded = forwarded
         if forwarded.address:
+            other_end = text_address(self._transport.get_extra_info("peername"))
             self.address = forwarded.address
-            self.local = self.local and is_local(forwarded.address)
+            self.local = is_local(other_end) and is_local(forwarded.address)
         self.tls = self.encrypted if forwarded.tls is None else forwarded.tls
 
     def pause_writing(self) -> None:

@@ -199,6 +199,10 @@ class Connection(Channel):
         """
         return bool(self._origin) and self.server.door.trusts(self._origin)
 
+    def speaks_for_itself(self) -> Forwarded:
+        """What a trusted front end says of a client when it says nothing: it is the client."""
+        return Forwarded(self._origin, relayed=True)
+
     async def forward(self, forwarded: Forwarded) -> bytes:
         """A trusted front end says who the client is: filters and limits judge that one.
 

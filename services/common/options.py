@@ -226,6 +226,11 @@ class HttpOptions(ServiceOptions):
         128, "Bits that the cipher of TLS must have where passwords are sent; 0: they may be sent without TLS, -1: "
         "they are never taken.", low=-1, high=512, unit="bits", live=True,
     )  # fmt: skip
+    forwardedfields: str = option(
+        "x-forwarded", "Header fields in which trusted proxies (access.trustedproxies) name their client: x-forwarded "
+        "(X-Forwarded-For, X-Forwarded-Proto) or forwarded (RFC 7239); the proxy has to set or remove what is read.",
+        choices=("x-forwarded", "forwarded"), live=True,
+    )  # fmt: skip
     connlimits: tuple[str, ...] = option(
         (), "Sessions from one address by where it is, such as `10.0.0.0|255.0.0.0:500`; the first "
         "realm that holds it counts, and where none does maxsessionsperaddress.", live=True, syntax="realm",

@@ -18,10 +18,12 @@ from aiohttp.web_protocol import RequestHandler
 
 from services.common.channel import CLOSING, LOST, RUNNING
 from services.common.connection import Answer, Clock, Connection, Farewell
+from services.common.peer import Forwarded
 from services.common.telemetry import SESSION
 from services.http.replies import STANDING_HEADERS, problem_bytes, turned_away
 
 if TYPE_CHECKING:
+    from services.common.door import TurnedAway
     from services.common.listening import Listener
     from services.common.streamserver import StreamServer
 
@@ -47,7 +49,9 @@ class Handling(Protocol):
 class HttpConnection(Connection):
     """One client."""
 
-    __slots__ = ("_before", "_gone", "_handling", "_requests", "_talk")
+    __slots__ = ("_before", "_gone", "_handling", "_requests", "_talk", "_verdict")
+
+    forwards = True
 
     def __init__(self, server: StreamServer, listener: Listener, handling: Handling) -> None:
         super().__init__(server, listener)
@@ -55,6 +59,7 @@ class HttpConnection(Connection):
         self._talk: _Talk | None = None
         self._before = b""
         self._requests = 0
+        self._verdict: TurnedAway | None = None
         self._gone: set[Callable[[], None]] = set()
 
     # ---- as Connection wants it -------------------------------------------------------------------------------------
@@ -113,6 +118,18 @@ class HttpConnection(Connection):
         """Do not call it any more."""
         self._gone.discard(call)
 
+    async def comes_from(self, client: Forwarded | None) -> TurnedAway | None:
+        """A trusted proxy says whose request this is (None: its own); why it may not be answered, or None.
+
+        A proxy carries the requests of many on one connection: who is judged is the client of the last one.
+        """
+        named = client or self.speaks_for_itself()
+        if named != self.forwarded or self.unjudged:
+            self._believe(named)
+            self.unjudged, self.ends = False, None
+            self._verdict = await self.server.rejudge(self)
+        return self._verdict
+
     def belongs_to(self, user: str) -> bool:
         """The connection is used by `user` now; False where the account has as many as it may."""
         return self.user == user or self.admit_again(user)
@@ -164,7 +181,7 @@ class HttpConnection(Connection):
         self._eof = True
         if self.at_rest():
             self._leave_if_possible()
-        return not self.tls and not self._state & CLOSING
+        return not self.encrypted and not self._state & CLOSING
 
     def pause_writing(self) -> None:
         """The client does not read."""
@@ -189,7 +206,7 @@ class HttpConnection(Connection):
     def hang_up(self) -> None:
         """aiohttp wants no more of this client: deliver what was written and close."""
         if not self._state & (CLOSING | LOST):
-            self._close(linger=self._reading and not self.tls)
+            self._close(linger=self._reading and not self.encrypted)
 
     def read_on(self, wanted: bool) -> None:
         """aiohttp's flow control of what the client sends."""

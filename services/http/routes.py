@@ -19,6 +19,7 @@ from services.common.tracing import SPAN, Span, current
 from services.http.credentials import is_host
 from services.http.handlers import events, jmap, login, transfer, websocket
 from services.http.handlers.exchange import Exchange
+from services.http.proxies import find_client
 from services.http.replies import PROBLEM, Problem, refused
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ class Router:
         exchange = Exchange(request, connection, self._service)
         route: Route | None = None
         try:
+            await find_client(request, connection, self._service.options.forwardedfields)
             self._demand_tls(exchange)
             route, exchange.values = self._route(request)
             SPAN.set(_span(route, connection))

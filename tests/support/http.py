@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 
+from services.common.accessoptions import AccessOptions
 from services.common.directory import Directory, Status
 from services.common.listening import Listener
 from services.common.live import Live
@@ -229,6 +230,7 @@ async def http_service(
     directory: Directory | None = None,
     sasl: SaslOptions | None = None,
     client_tls: Mapping[str, str] | None = None,
+    access: AccessOptions | None = None,
     tick: float = 0.02,
 ) -> AsyncIterator[HttpFixture]:
     """A service for the time of a test. Refusals are not delayed, and passwords are taken in clear unless told."""
@@ -239,6 +241,7 @@ async def http_service(
             http=http or HttpOptions(plaintextmincipher=0),
             directory=DirectoryOptions(faildelay=0),
             sasl=sasl or SaslOptions(),
+            access=access or AccessOptions(),
             tls=TlsOptions(certfile=files[0], keyfile=files[1], **dict(client_tls or {})),
         )
     )
@@ -248,7 +251,10 @@ async def http_service(
     front = HttpFrontEnd(service)
     options: Live[Any] = live.part(lambda value: value.http)
     tls = ServerTls(live.value.tls, asked_of_clients(live.value.http))
-    server = StreamServer("http", front.connect, options, refusals=front.refusals, tls=tls, tick=tick)
+    server = StreamServer(
+        "http", front.connect, options, refusals=front.refusals, tls=tls, tick=tick,
+        access=live.part(lambda value: value.access),
+    )  # fmt: skip
     listeners = [Listener("127.0.0.1", 0)]
     if certificate is not None:
         listeners.append(Listener("127.0.0.1", 0, tls=True))
