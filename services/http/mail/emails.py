@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from services.common.domain import DELETED, Columns, EmailDelta
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 BATCH_BYTES: Final = 16 << 20
 """Octets of messages that are held at once for one call."""
+AT_ONCE: Final = 256 << 10
+"""Octets of messages that are read in the event loop; more in a thread."""
 BATCH: Final = 64
 """Emails that are made before others have their turn."""
 MAX_PARSED: Final = 100
@@ -36,11 +39,8 @@ async def get(work: Work, arguments: Arguments) -> Answers:
     asked = arguments.take("ids", ids)
     wanted_properties = plan(arguments, USUAL)
     arguments.end()
-    if asked is None:
-        raise MethodError("requestTooLarge", "all emails are too many: name them")
-    asked = list(dict.fromkeys(asked))
-    _check_count(asked)
     index = await work.index()
+    asked = named(asked, index.emails, names.email)
     state = str(State(index.modseq, index.next_id))
     numbers = [number for text in asked if (number := number_of("M", text)) is not None and number in index.emails]
     meta = {number: _meta(index, number, wanted_properties) for number in numbers}
@@ -53,9 +53,11 @@ async def get(work: Work, arguments: Arguments) -> Answers:
     }
 
 
-def _check_count(asked: Sequence[str]) -> None:
-    if len(asked) > MAX_OBJECTS_IN_GET:
+def named(asked: list[str] | None, known: Collection[int], name: Callable[[int], str]) -> list[str]:
+    """The ids that are asked for, each once; None: all there are. Raises MethodError requestTooLarge."""
+    if len(known if asked is None else asked) > MAX_OBJECTS_IN_GET:
         raise MethodError("requestTooLarge", f"at most {MAX_OBJECTS_IN_GET} ids")
+    return [name(number) for number in known] if asked is None else list(dict.fromkeys(asked))
 
 
 def _meta(index: Index, number: int, wanted: Plan) -> dict[str, Any]:
@@ -78,10 +80,25 @@ async def records(
         if wanted.needs_body:
             refs = [columns.locations[row] for row in rows]
             messages = await work.service.bodies.read_many(work.account_id, refs)
-        for row, message in zip(rows, messages, strict=True):
-            number = columns.content_ids[row]
-            found[names.email(number)] = _shown(wanted, _material(columns, row, message), meta[number], number)
+        made = partial(_made, wanted, columns, rows, messages, meta)
+        held = sum(len(message) for message in messages if message is not None)
+        found |= await asyncio.to_thread(made) if held > AT_ONCE else made()
         await asyncio.sleep(0)
+    return found
+
+
+def _made(
+    wanted: Plan,
+    columns: Columns,
+    rows: Sequence[int],
+    messages: Sequence[bytes | None],
+    meta: Mapping[int, Mapping[str, Any]],
+) -> dict[str, dict[str, Any]]:
+    """Some of the emails."""
+    found = {}
+    for row, message in zip(rows, messages, strict=True):
+        number = columns.content_ids[row]
+        found[names.email(number)] = _shown(wanted, _material(columns, row, message), meta[number], number)
     return found
 
 
@@ -189,15 +206,14 @@ async def thread_get(work: Work, arguments: Arguments) -> Answers:
     account = work.check_account(arguments)
     asked = wanted(arguments, ("id", "emailIds"))
     arguments.end()
-    if asked.ids is None:
-        raise MethodError("requestTooLarge", "all threads are too many: name them")
     index = await work.index()
-    found = [text for text in asked.ids if number_of("T", text) in index.threads]
+    texts = named(asked.ids, index.threads, names.thread)
+    found = [text for text in texts if number_of("T", text) in index.threads]
     return {
         "accountId": account,
         "state": str(State(index.modseq, index.next_id)),
         "list": [_thread(index, text, asked.properties) for text in found],
-        "notFound": [text for text in asked.ids if text not in set(found)],
+        "notFound": [text for text in texts if number_of("T", text) not in index.threads],
     }
 
 

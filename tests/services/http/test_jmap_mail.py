@@ -203,6 +203,9 @@ async def test_usual_properties_and_cut_texts(jmap: Jmap, store: StoreFixture) -
     assert email["from"] == [{"name": "Ada", "email": "ada@example.org"}]
     answer = await jmap.call("Email/get", ids=[email_id, "M999", "T1", email_id], properties=["id"])
     assert (answer["list"], answer["notFound"]) == ([{"id": email_id}], ["M999", "T1"])
+    assert (await jmap.call("Email/get", ids=None, properties=["id"]))["list"] == [{"id": email_id}]
+    [thread] = (await jmap.call("Thread/get", ids=None))["list"]
+    assert thread["emailIds"] == [email_id]
 
 
 @pytest.mark.parametrize(
