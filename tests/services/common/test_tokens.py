@@ -13,6 +13,7 @@ from typing import Any
 import jwt
 import pytest
 
+from services.common import tokens as tokens_module
 from services.common.configuration import ConfigurationError, load
 from services.common.directory import DirectoryUnavailable
 from services.common.keysource import is_source
@@ -174,6 +175,24 @@ async def test_keys_that_never_came_are_an_outage(issuer: Issuer) -> None:
             with pytest.raises(DirectoryUnavailable):
                 await tokens.name(issuer.token())
         assert server.asked == 1
+
+
+async def test_a_key_server_that_says_nothing_is_given_up(issuer: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens_module, "FETCH_SECONDS", 0.2)
+    quiet = asyncio.Event()
+
+    async def say_nothing(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await quiet.wait()
+        writer.close()
+
+    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    try:
+        with pytest.raises(DirectoryUnavailable):
+            await checker(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/").name(issuer.token())
+    finally:
+        quiet.set()
+        server.close()
+        await server.wait_closed()
 
 
 @pytest.mark.parametrize(
