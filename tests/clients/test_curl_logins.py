@@ -41,6 +41,7 @@ def services(folder: Path, issuer: Issuer, ca: OpensslCa) -> Iterator[RunningSer
     """Services that offer everything, with a certificate for localhost."""
     assert issuer
     certificate = make_certificate(folder)
+    (folder / "sni").mkdir()
     options = {
         "MAILKEEP_SASL_HAS_PLAIN_PASSWORDS": "yes",
         "MAILKEEP_SASL_OAUTHKEYS": str(folder / "keys.json"),
@@ -50,6 +51,7 @@ def services(folder: Path, issuer: Issuer, ca: OpensslCa) -> Iterator[RunningSer
         "MAILKEEP_TLS_KEYFILE": str(certificate.keyfile),
         "MAILKEEP_TLS_CLIENTCA": str(ca.cafile),
         "MAILKEEP_TLS_CRLFILE": str(ca.crlfile),
+        "MAILKEEP_TLS_SNIFOLDER": str(folder / "sni"),
         "MAILKEEP_POP_CLIENTCERTIFICATES": "yes",
         "MAILKEEP_DIRECTORY_FAILDELAY": "0",
     }
@@ -128,3 +130,25 @@ def test_a_list_of_revoked_certificates_is_taken_up_while_running(
     while not curl(services, folder, protocol, *words).returncode:
         assert time.monotonic() < deadline
     assert "certificate revoked" in services.wait_for_log("client certificate refused")
+
+
+def test_a_certificate_for_another_host_name_is_taken_up_while_running(
+    services: RunningServices, folder: Path, ca: OpensslCa
+) -> None:
+    def reached(name: str) -> bool:
+        return not subprocess.run(
+            ["curl", "--silent", "--max-time", "20", "--cacert", str(ca.cafile), "--user", f"{USER}:{PASSWORD}",
+             "--resolve", f"{name}:{services.imaps}:127.0.0.1", f"imaps://{name}:{services.imaps}/"],
+            capture_output=True, check=False, timeout=100,
+        ).returncode  # fmt: skip
+
+    assert not reached("mail.two.example")
+    pair = ca.issue("/CN=two", hosts=("mail.two.example",))
+    place = folder / "sni/two"
+    place.mkdir()
+    (place / "tls.key").write_bytes(pair.keyfile.read_bytes())
+    (place / "tls.crt").write_bytes(pair.certfile.read_bytes())
+    deadline = time.monotonic() + 60
+    while not reached("mail.two.example"):
+        assert time.monotonic() < deadline, services.log.read_text()
+    assert not reached("mail.three.example")
