@@ -43,7 +43,7 @@ class Case:
     @property
     def label(self) -> str:
         """The test's name."""
-        words = "-".join(f"{key}={value}" for key, value in self.options.items() if key != "directory")
+        words = "-".join(f"{key}={value}" for key, value in self.options.items() if isinstance(value, str | bool))
         return f"{self.name}{'' if self.password == PASSWORD else '-other-password'}{words and '-' + words}"
 
 
@@ -202,6 +202,20 @@ WAYS = [
     Case("plain@cases.example", UNAVAILABLE, "a service account that is refused is a fault",
          options={"bindpassword": "wrong"}),
     Case("plain@cases.example", UNAVAILABLE, "a certificate of an unknown authority", options={"cafile": ""}),
+    Case("plain@cases.example", UNAVAILABLE, "a CA file that is not there", options={"cafile": "/nonexistent"}),
+    Case("plain@cases.example", "plain@cases.example", "in clear, where that is wanted", options={"starttls": False}),
+    Case("plain@cases.example", "plain@cases.example", "by TLS from the first byte",
+         options={"servers": lambda slapd: (slapd.tls_url,)}),
+    Case("plain@cases.example", "plain@cases.example", "AR63: host:port, as local.ugldaphost has it",
+         options={"servers": lambda slapd: (f"localhost:{slapd.port}",)}),
+    Case("plain@cases.example", "plain@cases.example", "the next server where the first is not there",
+         options={"servers": lambda slapd: ("ldap://localhost:1", slapd.url)}),
+    Case("plain@cases.example", UNAVAILABLE, "no server at all", options={"servers": ("ldap://localhost:1",)}),
+    Case("expired@cases.example", "expired@cases.example", "a comparison knows no policy",
+         options={"passwords": "compare"}),
+    Case("dora@held.example", INACTIVE, "but every status", options={"passwords": "compare"}),
+    Case("nopassword@cases.example", WRONG, "RFC 4511 4.10: and says no where there is nothing to compare",
+         options={"passwords": "compare", "passwordattribute": "employeeType"}),
 ]  # fmt: skip
 TABLE = [
     *NAMES, *FILTERS, *WHOLE_TREE, *HOSTILE_NAMES, *DOMAIN_STATUS, *USER_STATUS, *POLICY, *MAIL_HOST, *DOMAIN_TREE,
@@ -211,7 +225,8 @@ TABLE = [
 
 @pytest.mark.parametrize("case", TABLE, ids=lambda case: case.label[:80])
 async def test_login(case: Case, slapd: Slapd) -> None:
-    async with opened(slapd, **case.options) as directory:
+    options = {name: value(slapd) if callable(value) else value for name, value in case.options.items()}
+    async with opened(slapd, **options) as directory:
         login = Login(directory, Live(DirectoryOptions(faildelay=0)))
         if isinstance(case.expected, str):
             entry = await login.password("imap", case.name, case.password, PEER)

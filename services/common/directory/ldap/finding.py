@@ -67,7 +67,9 @@ class Finder:
         base = ACTIVE_DIRECTORY if options.value.schema == "activedirectory" else MESSAGING
         self.profile: Profile = with_roles(base, options.value.attributes)
         self._asked = {wanted: self.profile.attributes(with_secrets=wanted) for wanted in (False, True)}
-        self._domains: Memory[str, tuple[Domain | None]] = Memory(DOMAINS)
+        self._domains: Memory[str, Domain] = Memory(DOMAINS)
+        self._no_domains: Memory[str, bool] = Memory(DOMAINS)
+        """Apart, so that a flood of unknown ones makes nobody forget those that there are."""
         self._asking: Once[str, Domain | None] = Once()
         self._group: tuple[float, frozenset[str]] = (0.0, frozenset())
         self._asking_group: Once[str, frozenset[str]] = Once()
@@ -93,8 +95,8 @@ class Finder:
     async def named(self, name: str) -> Domain | None:
         """A domain of the directory by any of its names."""
         known = self._domains.get(name)
-        if known is not None:
-            return known[0]
+        if known is not None or self._no_domains.get(name):
+            return known
         return await self._asking.run(name, lambda: self._find_domain(name))
 
     async def person(self, domain: Domain, name: Name, text: str) -> Found | None:
@@ -193,9 +195,11 @@ class Finder:
             # Nobody can say who its people are; that is for the administrator to mend, and no wrong password.
             _LOG.error("a domain of the directory cannot be used", domain=name, why=str(error))
             raise DirectoryUnavailable(f"domain {name}: {error}") from None
-        if found is not None:
-            found = replace(found, administrators=await self._domain_administrators(found))
-        self._domains.put(name, (found,), DOMAIN_SECONDS)
+        if found is None:
+            self._no_domains.put(name, True, DOMAIN_SECONDS)
+            return None
+        found = replace(found, administrators=await self._domain_administrators(found))
+        self._domains.put(name, found, DOMAIN_SECONDS)
         return found
 
     async def _domain_administrators(self, domain: Domain) -> frozenset[str]:
