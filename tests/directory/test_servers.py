@@ -276,6 +276,29 @@ async def test_addresses_that_nobody_has(slapd: Slapd, address: str) -> None:
             await directory.lookup(address)
 
 
+@pytest.mark.parametrize(
+    ("address", "account"),
+    [
+        ("paul@plain.example", "paul@plain.example"),
+        ("paul", "paul@plain.example"),
+        ("petra@plain.example", "petra@plain.example"),
+        ("paul@other.example", None),
+        ("paul.unknown@plain.example", None),
+    ],
+)
+@pytest.mark.parametrize("options", [{"schema": "plain"}, {"searchfordomain": False}], ids=["plain", "whole-tree"])
+async def test_in_one_tree_other_domains_are_nobodys(
+    slapd: Slapd, options: dict[str, Any], address: str, account: str | None
+) -> None:
+    default = {"defaultdomain": "plain.example"}
+    async with opened(slapd, directory=default, basedn="ou=plain,o=isp", **options) as directory:
+        try:
+            found: str | None = (await directory.lookup(address)).account
+        except AddressUnknown:
+            found = None
+        assert found == account
+
+
 async def test_mail_for_two_waits(slapd: Slapd) -> None:
     async with opened(slapd) as directory:
         with pytest.raises(DirectoryUnavailable):

@@ -102,6 +102,10 @@ def policy(name: str, **attributes: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _state(task: Path) -> str:
+    return (task / "stat").read_text().rpartition(")")[2].split()[0]
+
+
 class Slapd:
     """One server in a folder of its own, with the demo tree, and `more` LDIF below o=isp and o=internet.
 
@@ -150,8 +154,11 @@ class Slapd:
 
     def send(self, number: signal.Signals) -> None:
         """SIGSTOP makes it a server that takes connections and never answers."""
-        assert self._process is not None
-        os.kill(self._process.pid, number)
+        os.kill(self.pid, number)
+        if number == signal.SIGSTOP:
+            # Not before it does can a test say that it answers nothing any more.
+            tasks = Path(f"/proc/{self.pid}/task")
+            eventually(lambda: all(_state(task) == "T" for task in tasks.iterdir()))
 
     def kill(self) -> None:
         """At once, in the middle of whatever it does."""

@@ -47,7 +47,7 @@ MAX_GROUPS: Final = 20
 """Groups of administrators of one domain."""
 _MEMBERS: Final = ("member", "uniqueMember")
 DCROOT: Final = "o=Internet"
-_DOMAIN_OPTIONS: Final = ("%V", "%o", "%s")
+_DOMAIN_CODES: Final = ("%V", "%o", "%s")
 _LOG: Final = session_logger("directory")
 
 
@@ -75,9 +75,9 @@ class Finder:
         self._asking_group: Once[str, frozenset[str]] = Once()
 
     @property
-    def hosted(self) -> bool:
-        """Whether the directory has domains of its own to look for."""
-        return self._options.value.schema in _FIND
+    def _in_domains(self) -> bool:
+        """Whether people are looked for in domains of the directory's own."""
+        return self._options.value.schema in _FIND and self._options.value.searchfordomain
 
     async def domain(self, name: Name, template: str) -> Domain | None:
         """The domain that a name belongs to; None where there is none such.
@@ -87,9 +87,9 @@ class Finder:
         """
         default = self._default()
         asked = name.domain or default
-        if self.hosted and self._options.value.searchfordomain:
+        if self._in_domains:
             return await self.named(asked) if asked else None
-        ignored = not self._options.value.searchfordomain or any(code in template for code in _DOMAIN_OPTIONS)
+        ignored = not self._options.value.searchfordomain or _looks_at_domains(template)
         return Domain(default, self._options.value.basedn) if ignored or asked == default else None
 
     async def named(self, name: str) -> Domain | None:
@@ -105,11 +105,17 @@ class Finder:
         return await self._one(domain.base, expand(domain.filter or self._options.value.searchfilter, typed))
 
     async def receiver(self, domain: Domain, name: Name) -> Found | None:
-        """Who gets mail for this address: by an address of the entry, or by the name that logs in."""
-        wanted = {str(name), str(Name(name.local, domain.name))} if name.domain else {name.local}
-        typed = Typed(name.local, name.domain or self._default(), str(name))
-        by_name = expand(domain.filter or self._options.value.searchfilter, typed)
+        """Who gets mail for this address: by an address of the entry, or by the name that logs in.
+
+        Where the tree has no domains, another domain than the default one is only in addresses.
+        """
+        proper = domain.name if self._in_domains or not name.domain else name.domain
+        wanted = {str(name), str(Name(name.local, proper))}
         by_address = "".join(address_filter(self.profile, address) for address in sorted(wanted))
+        template = domain.filter or self._options.value.searchfilter
+        if not self._in_domains and name.domain not in ("", self._default()) and not _looks_at_domains(template):
+            return await self._one(domain.base, f"(|{by_address})")
+        by_name = expand(template, Typed(name.local, name.domain or self._default(), str(name)))
         return await self._one(domain.base, f"(|{by_address}{by_name})")
 
     async def by_certificate(self, query: CertificateQuery) -> Found | None:
@@ -135,7 +141,7 @@ class Finder:
     async def domains(self) -> list[Domain]:
         """Every domain of the directory once; the one tree where there are none."""
         options = self._options.value
-        if not self.hosted or not options.searchfordomain:
+        if not self._in_domains:
             return [Domain(self._default(), options.basedn)]
         question = Question(self._root, _ANY_DOMAIN[options.schema], DOMAIN_ATTRIBUTES)
         found = [self._listed(each) for each in await self._pool.search_all(question)]
@@ -234,6 +240,11 @@ class Finder:
 
     def _default(self) -> str:
         return self._directory.value.defaultdomain.lower()
+
+
+def _looks_at_domains(template: str) -> bool:
+    """Whether a filter makes something of the domain of a name."""
+    return any(code in template for code in _DOMAIN_CODES)
 
 
 _ANY_DOMAIN: Final = {
