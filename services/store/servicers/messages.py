@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import partial
 from typing import Final
 
 from mailproto.store.v1 import messages_pb2
@@ -27,6 +28,11 @@ from services.store.uploads import gather, read_out
 
 COLUMN_ROWS: Final = 4_096
 COLUMN_BYTES: Final = 512 << 10
+READ_BYTES: Final = 4 << 20
+"""Texts that are read from the database at a time, about."""
+FIRST_ROWS: Final = 64
+LEAST_ROWS: Final = 4
+_TEXTS: Final = Column.ENVELOPE | Column.BODYSTRUCTURE | Column.HEADERS | Column.PREVIEW
 _ALL_COLUMNS: Final = sum(Column)
 _OPERATIONS: Final = {one.value: one for one in FlagOperation}
 _FIELDS: Final = {one.value: one for one in TextField}
@@ -55,21 +61,39 @@ async def fetch_columns(
     """MessageService.FetchColumns."""
     if request.columns & ~_ALL_COLUMNS:
         raise StoreError(Reason.INVALID_ARGUMENT)
-    columns = await desk.store.fetch_columns(
-        AccountId(request.account_id),
-        MailboxId(request.mailbox_id),
-        Column(request.columns),
-        None if request.all else values.read_uids(request.uids),
-    )
-    for start, stop in slices(columns, len(columns.uids)):
-        yield messages_pb2.FetchColumnsResponse(columns=values.columns(columns, start, stop))
+    async for columns in _read_columns(desk, request, None if request.all else values.read_uids(request.uids)):
+        for start, stop in slices(columns, len(columns.uids)):
+            yield messages_pb2.FetchColumnsResponse(columns=values.columns(columns, start, stop))
+
+
+async def _read_columns(
+    desk: Desk, request: messages_pb2.FetchColumnsRequest, uids: Sequence[int] | None
+) -> AsyncIterator[Columns]:
+    """The columns, texts in so many rows at a time as seem to make `READ_BYTES`: a header may be a MiB."""
+    wanted = Column(request.columns)
+    read = partial(desk.store.fetch_columns, AccountId(request.account_id), MailboxId(request.mailbox_id))
+    if not wanted & _TEXTS:
+        yield await read(wanted, uids)
+        return
+    places = sorted(set(uids)) if uids is not None else (await read(Column(0), None)).uids
+    start, rows = 0, FIRST_ROWS
+    while True:
+        columns = await read(wanted, places[start : start + rows])
+        yield columns
+        start += rows
+        if start >= len(places):
+            return
+        size = sum([sum(map(len, text)) for text in _texts(columns)])
+        rows = min(max(rows * READ_BYTES // max(size, 1), LEAST_ROWS), 8 * rows, COLUMN_ROWS)
+
+
+def _texts(columns: Columns) -> list[Sequence[bytes | str]]:
+    return [text for text in (columns.envelopes, columns.bodystructures, columns.headers, columns.previews) if text]
 
 
 def slices(columns: Columns, rows: int) -> Iterator[tuple[int, int]]:
     """Rows that go into one reply each: a number of rows, or of bytes where rows are large."""
-    texts: list[Sequence[bytes | str]] = [
-        column for column in (columns.envelopes, columns.bodystructures, columns.headers, columns.previews) if column
-    ]
+    texts = _texts(columns)
     start = size = 0
     for row in range(rows):
         size += sum([len(text[row]) for text in texts])

@@ -18,6 +18,8 @@ from services.common.domain import (
     AppendItem,
     BodyRef,
     Column,
+    Columns,
+    MailboxId,
     MailboxStatus,
     Maildrop,
     Quota,
@@ -256,6 +258,35 @@ async def test_columns_come_whole_over_several_replies(store: StoreFixture, monk
     assert columns == await store.client.fetch_columns(account.account_id, inbox.mailbox_id, everything)
     some = await store.client.fetch_columns(account.account_id, inbox.mailbox_id, Column.SIZE, [3, 5])
     assert some.uids == array("I", [3, 5])
+
+
+async def test_long_headers_are_read_few_at_a_time(store: StoreFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    messages = [b"Subject: %b\r\n\r\n" % (b"%d" % number * 5_000) for number in range(10, 40)]
+    account = await store.account("carl", *messages)
+    inbox = await store.client.get_mailbox(account.account_id, INBOX)
+    where, wanted = (account.account_id, inbox.mailbox_id), Column.ENVELOPE | Column.SIZE
+    expected = await store.store.fetch_columns(*where, wanted)
+    monkeypatch.setattr("services.store.servicers.messages.READ_BYTES", 35_000)
+    monkeypatch.setattr("services.store.servicers.messages.FIRST_ROWS", 8)
+    monkeypatch.setattr("services.store.servicers.messages.LEAST_ROWS", 2)
+    real = store.store.fetch_columns
+    read: list[tuple[int, int]] = []
+
+    async def noted(*arguments: Any) -> Columns:
+        columns = await real(*arguments)
+        read.append((len(columns.uids), sum(map(len, columns.envelopes))))
+        return columns
+
+    monkeypatch.setattr(store.store, "fetch_columns", noted)
+    assert await store.client.fetch_columns(*where, wanted, range(1, 31)) == expected
+    assert read[0][0] == 8
+    assert max(size for _, size in read[1:]) < 40_000
+    assert sum(rows for rows, _ in read) == 30
+    assert await store.client.fetch_columns(*where, wanted) == expected
+    assert await store.client.fetch_columns(*where, wanted, []) == Columns()
+    with pytest.raises(StoreError) as caught:
+        await store.client.fetch_columns(account.account_id, MailboxId(999), wanted, [])
+    assert caught.value.reason is Reason.MAILBOX_NOT_FOUND
 
 
 async def test_accounts_come_in_pages(store: StoreFixture) -> None:
