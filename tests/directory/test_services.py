@@ -161,6 +161,16 @@ def test_the_command_knows_the_accounts_and_leaves_them_alone(running: Processes
     assert (done.returncode, "no such account" in done.stderr) == (1, True)
 
 
+def test_mail_comes_from_another_server_for_accounts_of_the_directory(running: Processes) -> None:
+    """By an address of the account; at the source he is somebody else."""
+    done = running.services.command(
+        "migrate", "imap", "smith@example.com", "--host", "127.0.0.1", "--port", str(running.services.imap),
+        "--tls", "none", "--user", BERT, "--password-stdin", given=f"{PASSWORD}\n",
+    )  # fmt: skip
+    assert "copied" in done.stdout
+    assert (running.services.data / "migrate").is_dir()
+
+
 @pytest.mark.faults
 async def test_killing_servers_in_mid_load_refuses_nobody(
     tmp_path_factory: pytest.TempPathFactory, pair: tuple[Slapd, Slapd]

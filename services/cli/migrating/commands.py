@@ -15,7 +15,7 @@ from services.cli.migrating.copying import Copy
 from services.cli.migrating.imapsource import Security, Server
 from services.cli.migrating.plan import Fate, Finding, changes, counted, plan
 from services.cli.output import EXIT_USAGE, JsonOption, fail, note, say, show, show_json
-from services.cli.people import AccountName
+from services.cli.people import AccountName, find
 from services.common.configfile import Edit
 from services.common.configuration import EXIT_CONFIGURATION
 from services.common.problems import ConfigurationError
@@ -124,9 +124,10 @@ def imap(
         fail("--cafile needs --tls tls or --tls starttls", EXIT_USAGE)
     if security is Security.NONE:
         note(f"the password and the mail cross the network to {host} unprotected")
+    name, entry = find(account)
     password = read_password(password_stdin, confirm=False)
     server = Server(host, port or PORTS[security], security, user or account, password, admin, cafile)
-    copy = Copy(account, server, tuple(folder), create=create)
+    copy = Copy(name, entry, server, tuple(folder), create=create)
     code = transfer(lambda client: copying.run(copy, client))
     tally = copy.tally
     text = f"{tally.imported} copied, {tally.present} there already, {tally.refused} refused (too large)"

@@ -11,8 +11,8 @@ from services.cli.connecting import configuration
 from services.cli.mail import open_account, progress_bars
 from services.cli.migrating.imapsource import ImapSource, Server
 from services.cli.migrating.journal import Journal
-from services.cli.people import find
 from services.cli.transfer.importing import Importer, Tally
+from services.common.directory import Entry
 from services.common.domain import Account, Quota
 from services.common.errors import Reason, StoreError
 from services.common.store import Store
@@ -23,9 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Copy:
-    """What is asked for, and what became of it; `matched`: whether any mailbox was to be copied."""
+    """What is asked for, and what became of it.
+
+    `entry`: what the directory says of the account. `matched`: whether any mailbox was to be copied.
+    """
 
     account: str
+    entry: Entry | None
     server: Server
     folders: tuple[str, ...]
     create: bool
@@ -41,17 +45,17 @@ class Copy:
 async def run(copy: Copy, client: StoreClient) -> None:
     """Copy it. Raises StoreError, SourceError, OSError; what was copied until then stays."""
     known = configuration()
-    name, entry = find(copy.account)
-    account = await open_account(client, name, create=copy.create or entry is not None)
+    account = await open_account(client, copy.account, create=copy.create or copy.entry is not None)
     validities = {each.name: each.uidvalidity for each in await client.list_mailboxes(account.account_id)}
-    journal = Journal(known.data, name, str(copy.server))
+    quota = copy.entry.quota if copy.entry else Quota()
+    journal = Journal(known.data, copy.account, str(copy.server))
     source = ImapSource(
         copy.server, journal, known.store.maxmessagesize, copy.wants, lambda mailbox: validities.get(mailbox, 0)
     )
     try:
         await asyncio.to_thread(source.open)
         with progress_bars() as progress:
-            await Importer(client, account, entry.quota if entry else Quota(), progress, copy.tally).run(source)
+            await Importer(client, account, quota, progress, copy.tally).run(source)
         await _subscribe(client, account, source.subscriptions())
     finally:
         source.close()

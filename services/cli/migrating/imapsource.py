@@ -320,5 +320,6 @@ class _Names:
 
 def _why(error: Exception) -> str:
     """For people; what a server said is shortened and made printable."""
-    text = (getattr(error, "strerror", None) or str(error) or type(error).__name__)[:200]
-    return "".join(char if char.isprintable() else "?" for char in str(text))
+    text = str(getattr(error, "strerror", None) or error or type(error).__name__)
+    text = (text[2:-1] if text.startswith(("b'", 'b"')) else text)[:200]  # the library has bytes as Python writes them
+    return "".join(char if char.isprintable() else "?" for char in text)
