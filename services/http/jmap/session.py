@@ -33,10 +33,10 @@ def session_object(user: str, account: str, base: str, limits: Mapping[str, int]
                 "name": user,
                 "isPersonal": True,
                 "isReadOnly": False,
-                "accountCapabilities": {CORE: {}, MAIL: _mail(limits), BLOB: _blob(), QUOTA: {}},
+                "accountCapabilities": {MAIL: _mail(limits), BLOB: _blob(), QUOTA: {}},
             }
         },
-        "primaryAccounts": dict.fromkeys((CORE, MAIL, BLOB, QUOTA), account),
+        "primaryAccounts": dict.fromkeys((MAIL, BLOB, QUOTA), account),
         "username": user,
         "apiUrl": f"{base}/jmap",
         "downloadUrl": f"{base}/jmap/download/{{accountId}}/{{blobId}}/{{name}}?accept={{type}}",
