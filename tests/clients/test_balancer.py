@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import imaplib
 import poplib
 import shutil
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 import yaml
@@ -36,8 +38,14 @@ FRONTENDS = {
     "pop-passed": ("pop_proxysslport", "send-proxy", ""),
     "lmtp": ("lmtp_proxyport", "send-proxy-v2", ""),
     "no-header": ("imap_proxyport", "", ""),
+    "http": ("http", "", ""),
+    "https": ("http", "", "ssl crt {pem}"),
 }
 """Name -> the port of ours behind it, how haproxy speaks to it, and what clients meet."""
+HTTP = {
+    name: ["  mode http", "  option forwardfor", f"  http-request set-header X-Forwarded-Proto {name}"]
+    for name in ("http", "https")
+}
 ADDRESSES: dict[str, Any] = {"source_address": (CLIENT, 0)}
 
 
@@ -54,6 +62,7 @@ class Balancer:
             checks = "check inter 100ms check-send-proxy" if how else ""
             lines += [
                 f"listen {name}",
+                *HTTP.get(name, ()),
                 f"  bind 127.0.0.1:{self.ports[name]} {meets.format(pem=pem)}",
                 f"  server one 127.0.0.1:{behind[port]} {how} {checks}",
             ]
@@ -123,7 +132,7 @@ def services(tmp_path_factory: pytest.TempPathFactory, certificate: Certificate)
 def balancer(
     tmp_path_factory: pytest.TempPathFactory, services: RunningServices, certificate: Certificate
 ) -> Iterator[Balancer]:
-    ports: dict[str, int] = services.ports  # type: ignore[attr-defined]
+    ports: dict[str, int] = {**services.ports, "http": services.http}  # type: ignore[attr-defined]
     with Balancer(tmp_path_factory.mktemp("haproxy"), ports, certificate) as started:
         yield started
 
@@ -220,6 +229,44 @@ def test_mail_comes_in_from_the_client_that_may_deliver(services: RunningService
         assert client.sendmail("a@example.org", [USER], message) == {}
     with socket.create_connection(("127.0.0.1", balancer.ports["lmtp"]), 60, source_address=(BARRED, 0)) as other:
         assert other.makefile("rb").readline().startswith(b"554 5.7.1")
+
+
+class Http(http.client.HTTPConnection):
+    """Connects from the client's address, with TLS where there is a context."""
+
+    context: ssl.SSLContext | None = None
+
+    def connect(self) -> None:
+        sock = socket.create_connection((self.host, self.port), 60, source_address=(CLIENT, 0))
+        self.sock = self.context.wrap_socket(sock, server_hostname="localhost") if self.context else sock
+
+
+def log_in_by_http(balancer: Balancer, name: str, context: ssl.SSLContext | None, user: str) -> tuple[int, str]:
+    """Status, and the page that the login leads to."""
+    client = Http("127.0.0.1", balancer.ports[name])
+    client.context = context
+    invented = {"X-Forwarded-For": "6.6.6.6", "X-Forwarded-Proto": "https"}
+    form = urlencode({"name": user, "password": PASSWORD})
+    client.request("POST", "/login", form, {**invented, "Content-Type": "application/x-www-form-urlencoded"})
+    with client.getresponse() as answer:
+        answer.read()
+        cookie = (answer.getheader("Set-Cookie") or "").partition(";")[0]
+    client.request("GET", "/", headers={**invented, "Cookie": cookie})
+    with client.getresponse() as page:
+        text = page.read().decode()
+    client.close()
+    return answer.status, text
+
+
+def test_http_and_what_a_client_invents(
+    services: RunningServices, balancer: Balancer, certificate: Certificate
+) -> None:
+    """In clear no password is taken, whatever the client says of itself; under TLS at the balancer it is."""
+    assert log_in_by_http(balancer, "http", None, USER)[0] == 403
+    status, page = log_in_by_http(balancer, "https", certificate.client_context(), USER)
+    assert status == 303
+    assert f"<td>{CLIENT}</td>" in page
+    assert "6.6.6.6" not in page
 
 
 def test_a_balancer_that_sends_no_header_is_cut(services: RunningServices, balancer: Balancer) -> None:
