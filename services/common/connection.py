@@ -187,7 +187,7 @@ class Connection(Channel):
     def peer(self) -> Peer:
         """See `Channel.peer`. A front end that has named no client until its login is judged by its own address."""
         peer = super().peer
-        if self.unjudged and not self.server.door.passes(self):
+        if self.unjudged and self.server.door.bars(self) is not None:
             return replace(peer, barred=True)
         return peer
 

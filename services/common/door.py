@@ -103,7 +103,14 @@ class Door:
         server = await self._names.find(there) if self._filters.server_names else HostName()
         visitor.ends = host(visitor.address, client), host(there, server)
 
-    def passes(self, visitor: Visitor) -> bool:
+    def bars(self, visitor: Visitor) -> TurnedAway | None:
+        """Why nobody at this address is let in: a ban, a filter; None where somebody may be."""
+        if self._badguys is not None and self._badguys.banned(visitor.address):
+            visitor.log.info("refused: shut out")
+            return TurnedAway.BAN
+        return None if self._passes(visitor) else TurnedAway.FILTER
+
+    def _passes(self, visitor: Visitor) -> bool:
         """Whether the service's filters let the client in. Names that were not looked up are unknown."""
         if not self._filters:
             return True
@@ -115,11 +122,9 @@ class Door:
 
     def judge(self, visitor: Visitor) -> TurnedAway | None:
         """Why a client of this address is not let in, or None. To be asked before it is counted."""
-        if self._badguys is not None and self._badguys.banned(visitor.address):
-            visitor.log.info("refused: shut out")
-            return TurnedAway.BAN
-        if not self.passes(visitor):
-            return TurnedAway.FILTER
+        why = self.bars(visitor)
+        if why is not None:
+            return why
         limit = self._limits.of(visitor.address)
         if limit and self._registry.from_address(visitor.address) >= limit:
             visitor.log.info("connection limit reached", limit=limit)

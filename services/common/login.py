@@ -272,7 +272,7 @@ class Login:
     async def _check_access(self, service: str, entry: Entry, peer: Peer) -> None:
         """Raises LoginRefused (ACCESS)."""
         if peer.barred:
-            raise LoginRefused(LoginRefusal.ACCESS, "a front end that named no client, and the filters bar its address")
+            raise LoginRefused(LoginRefusal.ACCESS, "a front end that named no client and is barred itself")
         decision = await self._access(service, entry, peer)
         if not decision.allowed:
             raise LoginRefused(LoginRefusal.ACCESS, f"access rule {decision.rule or 'none'}: {decision.because}")

@@ -34,7 +34,7 @@ from services.common.access.marks import (
     unpack_ban,
     unpack_mark,
 )
-from services.common.replacing import locked
+from services.common.replacing import give_away, locked
 
 MAGIC: Final = b"mailkeep marks 1"
 _SECRET: Final = slice(16, 32)
@@ -224,6 +224,7 @@ def _open(path: str) -> int:
             # All of its room is taken now: memory that a full disk has no room for would be a crash, not an error.
             os.posix_fallocate(descriptor, 0, SIZE)
             os.pwrite(descriptor, _header(), 0)
+            give_away(descriptor, like=Path(path))
             os.replace(partial, path)
         except OSError:
             os.close(descriptor)

@@ -29,7 +29,7 @@ class Peer:
     """Whether the client is on this machine: a loopback address or a Unix socket."""
     proxied_tls: bool = False
     barred: bool = False
-    """A trusted front end that named no client, at an address that the service's filters keep out."""
+    """A trusted front end that named no client, at an address that a filter or a ban keeps out."""
     certificate: bytes | None = field(default=None, repr=False)
     """The client's certificate (DER), verified by TLS; None without one."""
 

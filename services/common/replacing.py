@@ -17,7 +17,7 @@ def locked(path: Path) -> Iterator[None]:
     """Hold the lock on changes to `path` (flock on a file beside it, which stays). Raises OSError."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with open(f"{path}.lock", "w") as lock:
-        _give(lock.fileno(), like=path)
+        give_away(lock.fileno(), like=path)
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -30,7 +30,7 @@ def replace_file(path: Path, content: bytes) -> None:
         os.unlink(partial)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "wb") as file:
-        _give(descriptor, like=path)
+        give_away(descriptor, like=path)
         os.fchmod(descriptor, mode)
         file.write(content)
         file.flush()
@@ -39,7 +39,7 @@ def replace_file(path: Path, content: bytes) -> None:
     _flush_folder(path.parent)
 
 
-def _give(descriptor: int, *, like: Path) -> None:
+def give_away(descriptor: int, *, like: Path) -> None:
     """Let a new file belong to whom the file there belongs, or the folder: an edit by root must not lock the services
     out. Nothing where that is not ours to decide.
     """

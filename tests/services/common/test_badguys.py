@@ -18,7 +18,7 @@ from services.common.live import Live
 from services.common.login import Login
 from services.common.markfile import MarkFile
 from services.common.options import DirectoryOptions
-from services.common.peer import LOCAL_ADDRESS, Peer
+from services.common.peer import LOCAL_ADDRESS, Forwarded, Peer
 from tests.support.lineserver import line_server
 from tests.support.people import PASSWORD, People
 from tests.support.recorder import Recorder
@@ -238,3 +238,18 @@ async def test_who_is_shut_out_is_not_let_in() -> None:
         assert await client.line() == "echo x", "who is there stays"
         file.remove_ban(network_key("127.0.0.0/8"))
         await running.greeted()
+
+
+async def test_a_front_end_that_is_shut_out_cannot_log_in_for_itself() -> None:
+    """It is let in, because it may name a client; a login without one is judged by its own address."""
+    file = MarkFile()
+    access = Live(AccessOptions(trustedproxies=("127.0.0.0/8",)))
+    async with line_server(badguys=BadGuys(access, file=file), access=access) as running:
+        await running.greeted()
+        (connection,) = running.shared.connections
+        connection.unjudged = True
+        assert not connection.peer.barred
+        file.add_ban(Ban(network_key("127.0.0.1"), FOR_EVER), 0.0)
+        assert connection.peer.barred
+        assert await connection.forward(Forwarded("192.0.2.7", relayed=True)) == b""
+        assert not connection.peer.barred
