@@ -1,4 +1,4 @@
-"""`mailkeep ban`: addresses that are shut out of POP3 and IMAP on this machine."""
+"""`mailkeep ban`: addresses that are shut out of POP3, IMAP and HTTP on this machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from services.common.access.marks import FOR_EVER, MAX_NOTE, Ban, Key, Mark, net
 from services.common.badguys import rules_of
 from services.common.markfile import MAX_BANS, MarkFile
 
-commands = typer.Typer(no_args_is_help=True, help="Addresses that are shut out of POP3 and IMAP on this machine.")
+commands = typer.Typer(no_args_is_help=True, help="Addresses that are shut out of POP3, IMAP and HTTP on this machine.")
 COLUMNS: Final = ("network", "by", "until", "reason")
 
 
