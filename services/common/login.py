@@ -247,13 +247,15 @@ class Login:
 
     async def _authorized(self, entry: Entry, name: str) -> Entry:
         detail = f"may not act as {name}"
+        # As the directory has it now: the session may be old, and the right taken back.
+        actor = self._in_office(self._allowed(await self._directory.account(entry.account)))
         try:
             other = self._allowed(await self._directory.account(name))
         except LoginRefused as refused:
-            told = entry.administrator and refused.kind in _TOLD_TO_ADMINISTRATORS
+            told = actor.administrator and refused.kind in _TOLD_TO_ADMINISTRATORS
             kind = refused.kind if told else LoginRefusal.AUTHORIZATION
             raise LoginRefused(kind, f"{detail}: {refused.detail}") from None
-        if not entry.may_act_for(other):
+        if not actor.may_act_for(other):
             raise LoginRefused(LoginRefusal.AUTHORIZATION, detail)
         return replace(other, allowed_access=())
 

@@ -239,3 +239,18 @@ async def test_an_administrator_is_told_that_an_account_is_shut(status: Status, 
     with pytest.raises(LoginRefused) as caught:
         await login.acting("imap", bert, ANNA, PEER)
     assert caught.value.kind is kind
+
+
+async def test_a_right_that_was_taken_back_is_gone_in_sessions_that_go_on() -> None:
+    login, people, _, live = made(administrators=("bert@example.com",))
+    bert = await login.password("imap", "bert@example.com", PASSWORD, PEER)
+    assert (await login.acting("imap", bert, ANNA, PEER)).account == ANNA
+    live.replace(DirectoryOptions(faildelay=0))
+    with pytest.raises(LoginRefused) as caught:
+        await login.acting("imap", bert, ANNA, PEER)
+    assert caught.value.kind is LoginRefusal.AUTHORIZATION
+    live.replace(DirectoryOptions(faildelay=0, administrators=("bert@example.com",)))
+    people.statuses = {"bert@example.com": Status.DISABLED}
+    with pytest.raises(LoginRefused) as caught:
+        await login.acting("imap", bert, ANNA, PEER)
+    assert caught.value.kind is LoginRefusal.INACTIVE
