@@ -140,11 +140,12 @@ OVERVIEW: Final = Board(
                 ),
                 panel(
                     "Certificates",
-                    "Time until a certificate ends.",
+                    "Time until a certificate ends; below 0 it has.",
                     f"min by (option) (mailkeep_certificate_expiry_timestamp_seconds{{{OURS}}}) - time()",
                     "{{option}}",
                     "s",
                     width=6,
+                    bottom=None,
                 ),
                 panel(
                     "Configuration",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -53,8 +53,9 @@ class Panel:
     width: int = 8
     single: bool = False
     stacked: bool = False
+    bottom: float | None = 0
     top: float | None = None
-    """The end of the scale, where it is known."""
+    """The ends of the scale, where they are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,9 @@ def _panel(each: Panel) -> Any:
     """The builder of a panel."""
     made: Any = stat.Panel() if each.single else timeseries.Panel()
     made = made.title(each.title).description(each.text).unit(each.unit).datasource(_SOURCE).span(each.width)
-    made = made.height(4 if each.single else 8).min(0)
+    made = made.height(4 if each.single else 8)
+    if each.bottom is not None:
+        made = made.min(each.bottom)
     if each.top is not None:
         made = made.max(each.top)
     for number, query in enumerate(each.queries):
@@ -167,12 +170,3 @@ def _graph(made: Any, *, stacked: bool) -> Any:
     if not stacked:
         return made.fill_opacity(0)
     return made.fill_opacity(20).stacking(StackingConfig().mode(StackingMode.NORMAL))
-
-
-def all_queries(boards: Sequence[Board]) -> Iterator[tuple[str, str, str]]:
-    """Board, panel and PromQL of everything that is shown."""
-    for board in boards:
-        for row in board.rows:
-            for each in row.panels:
-                for query in each.queries:
-                    yield board.name, each.title, query.expr
