@@ -73,6 +73,13 @@ def processes(more: str = "") -> Row:
                 "{{instance}}",
             ),
             panel(
+                "Traces",
+                "Spans by whether the collector took them; none where tracing is off.",
+                f"sum by (result) (rate(mailkeep_trace_spans_total{{{OURS}{more}}}{RATE}))",
+                "{{result}}",
+                PER_SECOND,
+            ),
+            panel(
                 "Draining",
                 "1 while a process lets its clients go.",
                 of_process("mailkeep_draining", more),

@@ -7,17 +7,19 @@ where traces are wanted.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 import socket
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import (
     NonRecordingSpan,
@@ -34,6 +36,7 @@ from opentelemetry.trace import Tracer as OtelTracer
 import services
 from services.common.live import Live
 from services.common.sharedoptions import TraceOptions
+from services.common.telemetry import session_logger
 from services.common.tracing import CONTEXT_BYTES, ERROR, Span
 
 EXPORT_SECONDS: Final = 3.0
@@ -44,6 +47,9 @@ QUEUE: Final = 4_096
 DELAY_MILLISECONDS: Final = 1_000
 THOUSAND: Final = 1_000
 _TRACE_BYTES: Final = 16
+_log: Final = session_logger("trace")
+
+Exported = Callable[[str, int], None]
 
 
 class OtlpSpan:
@@ -95,15 +101,54 @@ class OtlpSpan:
         return OtlpSpan(self._tracer, self._tracer.start_span(name, context=parent, kind=kind))
 
 
+class _Telling(SpanExporter):
+    """Sends by another exporter, counts, and says once that it cannot and once that it can again.
+
+    It runs in a thread of the SDK's.
+    """
+
+    def __init__(self, exporter: SpanExporter, endpoint: str, exported: Exported) -> None:
+        self._exporter = exporter
+        self._endpoint = endpoint
+        self._exported = exported
+        self._failing = False
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """See `SpanExporter.export`."""
+        result = self._exporter.export(spans)
+        failed = result is not SpanExportResult.SUCCESS
+        self._exported("lost" if failed else "sent", len(spans))
+        if failed and not self._failing:
+            _log.warning("traces cannot be sent", collector=self._endpoint)
+        elif self._failing and not failed:
+            _log.info("traces are sent again", collector=self._endpoint)
+        self._failing = failed
+        return result
+
+    def shutdown(self) -> None:
+        """See `SpanExporter.shutdown`."""
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """See `SpanExporter.force_flush`."""
+        return self._exporter.force_flush(timeout_millis)
+
+
 class OtlpTracer:
     """`services.common.tracing.Tracer`. `options.value.sample` may change at any time."""
 
-    def __init__(self, service: str, options: Live[TraceOptions]) -> None:
+    def __init__(
+        self, service: str, options: Live[TraceOptions], exported: Exported = lambda result, spans: None
+    ) -> None:
+        """`exported` is told what became of spans: sent or lost, and how many."""
         endpoint = options.value.endpoint
+        # They tell of every try; what an operator needs to know of it, _Telling says.
+        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
         exporter = OTLPSpanExporter(endpoint, insecure=endpoint.startswith("http://"), timeout=EXPORT_SECONDS)
         self._options = options
         self._provider = TracerProvider(ALWAYS_ON, _resource(service), shutdown_on_exit=False)
-        self._provider.add_span_processor(BatchSpanProcessor(exporter, QUEUE, DELAY_MILLISECONDS))
+        telling = _Telling(exporter, endpoint, exported)
+        self._provider.add_span_processor(BatchSpanProcessor(telling, QUEUE, DELAY_MILLISECONDS))
         self._tracer = self._provider.get_tracer("mailkeep", services.__version__)
 
     def begin(self, name: str, session_id: str) -> Span | None:
@@ -120,6 +165,10 @@ class OtlpTracer:
         if len(context) != CONTEXT_BYTES or not caller.is_valid:
             return None
         return self._started(name, set_span_in_context(NonRecordingSpan(caller), Context()), {})
+
+    def flush(self) -> None:
+        """Send what has ended, now. Blocks."""
+        self._provider.force_flush()
 
     async def close(self) -> None:
         """See `Tracer.close`. The end of the process does not wait for a collector that does not answer."""

@@ -72,7 +72,7 @@ class Process:
         self.health.starting = True
         self.stopping = asyncio.Event()
         self.log = telemetry.session_logger(name)
-        self.tracer = open_tracer(name, self.configuration.part(lambda value: value.trace))
+        self.tracer = open_tracer(name, self.configuration.part(lambda value: value.trace), self.observer.spans)
         self.reloader = Reloader(environ, self.configuration, self.observer, self.log)
         self.threads = WorkThreads("work", self._most_threads)
         self.observer.watch("threads", "Threads that there are for calls that block.", lambda: len(self.threads))

@@ -79,6 +79,8 @@ class PrometheusObserver:
         self._counters: dict[str, dict[Labels, int]] = {name: {} for name in _COUNTERS}
         if service:
             self._begin("command_errors", (service,))
+        for result in ("sent", "lost"):
+            self._begin("trace_spans", (result,))
         self._sessions: dict[str, int] = {}
         self._limits: dict[str, int] = {}
         self._traffic: dict[str, Traffic] = {}
@@ -175,6 +177,11 @@ class PrometheusObserver:
     def loop_lag(self, seconds: float) -> None:
         """See `Observer.loop_lag`. The largest since the last scrape is kept."""
         self._lag = max(self._lag, seconds)
+
+    def spans(self, result: str, count: int) -> None:
+        """Spans of traces were sent, or lost. Called by one thread alone."""
+        counts = self._counters["trace_spans"]
+        counts[result,] = counts.get((result,), 0) + count
 
     # ---- for whoever runs the process -------------------------------------------------------------------------------
     def watch(self, name: str, documentation: str, read: Callable[[], float]) -> None:
@@ -295,6 +302,7 @@ _COUNTERS: Final[dict[str, tuple[str, Labels]]] = {
     "sessions_refused": ("Clients that were turned away.", ("service", "reason")),
     "logins": ("Logins that ended.", ("service", "result")),
     "cache_requests": ("Questions to a cache.", ("cache", "result")),
+    "trace_spans": ("Spans of traces, by whether the collector took them.", ("result",)),
     "config_reloads": ("Reloads of the configuration.", ("result",)),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Final
 
@@ -14,13 +15,18 @@ EXTRA: Final = "tracing"
 _LIBRARIES: Final = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.grpc")
 
 
-def open_tracer(service: str, options: Live[TraceOptions]) -> Tracer | None:
-    """For one process; None, and nothing is imported, where no traces are wanted."""
+def open_tracer(
+    service: str, options: Live[TraceOptions], exported: Callable[[str, int], None] = lambda result, spans: None
+) -> Tracer | None:
+    """For one process; `exported` is told what became of spans (sent or lost), and how many.
+
+    None, and nothing is imported, where no traces are wanted.
+    """
     if not options.value.endpoint:
         return None
     from services.common.otlp import OtlpTracer
 
-    return OtlpTracer(service, options)
+    return OtlpTracer(service, options, exported)
 
 
 def installed() -> bool:

@@ -19,6 +19,7 @@ from services.common.domain import AppendItem, Quota
 from services.common.errors import Reason, StoreError
 from services.common.live import Live
 from services.common.otlp import OtlpTracer
+from services.common.prometheus import PrometheusObserver
 from services.common.sharedoptions import TraceOptions
 from services.common.telemetry import JsonFormatter
 from services.common.traceexport import open_tracer
@@ -96,6 +97,23 @@ async def test_a_share_of_commands_is_traced_and_it_may_change(receiver: Collect
     traced = sum(sampling.begin("imap NOOP", "s") is not None for _ in range(2000))
     assert 700 < traced < 1300
     await sampling.close()
+
+
+async def test_a_collector_that_is_away_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    with collector() as gone:
+        endpoint = gone.endpoint
+    observer = PrometheusObserver()
+    away = OtlpTracer("imap", Live(TraceOptions(endpoint=endpoint, sample=1000)), observer.spans)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            span = away.begin("imap NOOP", "s")
+            assert span is not None
+            span.end()
+            await asyncio.to_thread(away.flush)
+        await away.close()
+    assert [record.getMessage() for record in caplog.records] == ["traces cannot be sent"]
+    assert 'mailkeep_trace_spans_total{result="lost"} 2.0' in observer.page().decode()
+    assert 'mailkeep_trace_spans_total{result="sent"} 0.0' in observer.page().decode()
 
 
 async def test_results_are_those_of_the_metrics(receiver: Collector) -> None:
