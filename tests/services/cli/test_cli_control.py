@@ -13,6 +13,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import example, given
@@ -227,6 +228,22 @@ def test_any_bytes_are_a_request_or_refused(line: bytes) -> None:
 def test_a_request_is_read_as_it_was_written(verb: Verb, services: list[str]) -> None:
     ordered = tuple(name for name in SERVICES if name in services)
     assert parse(Request(verb, ordered).encode()) == Request(verb, ordered)
+
+
+@running_services
+def test_a_data_folder_may_lie_deep(tmp_path: Path) -> None:
+    """A socket's address has room for 107 bytes, and this one's is by its folder's descriptor."""
+    with TemporaryDirectory() as short:
+        deep = tmp_path / ("d" * 120) / "data"
+        sockets = {"MAILKEEP_STORE_SOCKET": f"{short}/store.sock"}
+        off = {f"MAILKEEP_{name}_ENABLE": "no" for name in ("LMTP", "POP", "IMAP", "HTTP")}
+        made = RunningServices(deep, **sockets, **off)
+        try:
+            made.start()
+            made.wait_for_log("Mailkeep is running")
+            assert made.command("refresh").stdout == "store: refreshed, 1 process\n"
+        finally:
+            made.stop()
 
 
 # ---- several processes ----------------------------------------------------------------------------------------------

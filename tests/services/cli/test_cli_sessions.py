@@ -6,12 +6,14 @@ import json
 import poplib
 import socket
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from tests.support.processes import eventually
 from tests.support.running import OTHER, PASSWORD, USER, RunningServices, free_ports, running
 
 pytestmark = pytest.mark.running
@@ -111,6 +113,27 @@ def test_status_asks_every_process(services: RunningServices) -> None:
     assert rows["imap", 0]["sessions"] + rows["imap", 1]["sessions"] == 1
     assert "supervisor: process" in services.command("status").stdout
     client.close()
+
+
+def test_the_limit_of_sessions_is_each_process_s_own(services: RunningServices) -> None:
+    def limits() -> list[bytes]:
+        pages = (
+            urllib.request.urlopen(f"http://127.0.0.1:{services.admin['imap'] + n}/metrics", timeout=60) for n in (0, 1)
+        )
+        lines = [line for page in pages for line in page.read().splitlines()]
+        return [line.rpartition(b" ")[2] for line in lines if line.startswith(b"mailkeep_sessions_limit")]
+
+    eventually(lambda: len(services.json("who")) == 0)
+    services.command("configutil", "-o", "service.imap.maxsessions", "-v", "1")
+    eventually(lambda: limits() == [b"1.0", b"1.0"])
+    clients = [socket.create_connection(("127.0.0.1", services.imap), 90) for _ in range(30)]
+    greetings = [client.recv(100) for client in clients]
+    assert sum(greeting.startswith(b"* OK") for greeting in greetings) == 2
+    assert sum(greeting.startswith(b"* BYE [LIMIT]") for greeting in greetings) == 28
+    for client in clients:
+        client.close()
+    services.command("configutil", "-o", "service.imap.maxsessions", "-d")
+    eventually(lambda: limits() == [b"4000.0", b"4000.0"])
 
 
 def test_status_knows_others_on_the_same_ports(services: RunningServices, tmp_path: Path) -> None:
