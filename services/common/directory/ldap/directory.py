@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from hashlib import blake2b
 from typing import Final
 
@@ -215,9 +215,17 @@ class LdapDirectory:
         """Ask now and then, so that the state is known where nobody logs in."""
         while True:
             if not self.pool.reached or self.pool.servers_up < len(self._ldap.value.servers):
-                with suppress(DirectoryUnavailable):
-                    await self.pool.reach()
+                await self._reach()
             await asyncio.sleep(PROBE_SECONDS if self.pool.reached else 1.0)
+
+    async def _reach(self) -> None:
+        try:
+            await self.pool.reach()
+        except DirectoryUnavailable:
+            return
+        except Exception as error:
+            # Whatever it is, servers have to be looked at again the next time.
+            _LOG.error("looking for directory servers failed", error=error)
 
     def _digest(self, name: str, password: str) -> bytes:
         text = f"{len(name)}:{name}{password}".encode(errors="surrogatepass")
