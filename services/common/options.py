@@ -415,7 +415,11 @@ class LdapOptions:
         choices=("bind", "compare"), live=True,
     )  # fmt: skip
     passwordattribute: str = option("userPassword", "What compare compares with.", low=1, high=64, live=True)
-    admingroup: str = option("", "Group whose members (member, uniqueMember) administer every account.", live=True)
+    group: str = option(
+        "", "Group (DN) whose members alone have accounts, by member, uniqueMember or memberUid; empty: all have.",
+        live=True,
+    )  # fmt: skip
+    admingroup: str = option("", "Group whose members administer every account.", live=True)
     connections: int = option(
         30, "Questions at once, and connections of a kind (searches, passwords), per process.", low=1, high=200
     )

@@ -195,6 +195,13 @@ PLAIN_TREE = [
     Case("paul", WRONG, "who is no member does not log in",
          options={**PLAIN, "searchfilter": "(&(uid=%U)(employeeNumber=*))"}),
 ]  # fmt: skip
+GROUPS = [
+    Case("petra", "petra", "a member of the group", options={**PLAIN, "group": "cn=admins,ou=plain,o=isp"}),
+    Case("paul", WRONG, "nobody else", options={**PLAIN, "group": "cn=admins,ou=plain,o=isp"}),
+    Case("paul", "paul", "by name (RFC 2307 memberUid)", options={**PLAIN, "group": "cn=names,ou=plain,o=isp"}),
+    Case("petra", WRONG, "whose is not in it", options={**PLAIN, "group": "cn=names,ou=plain,o=isp"}),
+    Case("petra", WRONG, "a group that is not there has no members", options={**PLAIN, "group": "cn=none,o=isp"}),
+]
 WAYS = [
     Case("plain@cases.example", "plain@cases.example", "by comparison", options={"passwords": "compare"}),
     Case("plain@cases.example", WRONG, "by comparison", password="guess", options={"passwords": "compare"}),
@@ -219,7 +226,7 @@ WAYS = [
 ]  # fmt: skip
 TABLE = [
     *NAMES, *FILTERS, *WHOLE_TREE, *HOSTILE_NAMES, *DOMAIN_STATUS, *USER_STATUS, *POLICY, *MAIL_HOST, *DOMAIN_TREE,
-    *PLAIN_TREE, *WAYS,
+    *PLAIN_TREE, *GROUPS, *WAYS,
 ]  # fmt: skip
 
 

@@ -123,6 +123,7 @@ def _plain() -> Iterator[str]:
         yield entry(
             f"uid={uid},ou=plain,o=isp", ["inetOrgPerson"], uid=uid, cn=uid, sn=uid, userPassword=PASSWORD, **more
         )
+    yield entry("cn=names,ou=plain,o=isp", ["device", "extensibleObject"], cn="names", memberUid="Paul")
     yield entry("cn=admins,ou=plain,o=isp", ["groupOfNames"], cn="admins", member="uid=petra,ou=plain,o=isp")
 
 

@@ -119,7 +119,7 @@ def test_roles_replace_attributes() -> None:
     assert profile.addresses == ("mail", "mailLocalAddress", "otherMailbox")
     asked = profile.attributes(with_secrets=False)
     assert {"mailLocalAddress", "otherMailbox", "mail"} <= set(asked)
-    assert not {"mailQuota", "uid", "userPassword", "authPassword"} & set(asked)
+    assert not {"mailQuota", "userPassword", "authPassword"} & set(asked)
     assert entry({"mail": ["anna@example.com"], "mailquota": ["5"]}, profile).quota.max_bytes is None
 
 

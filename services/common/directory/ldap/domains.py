@@ -46,7 +46,7 @@ class Domain:
     access: tuple[str, ...] = ()
     separator: str = ""
     administrators: frozenset[str] = frozenset()
-    """DNs of who may act for its accounts, as `entries.same_dn` writes them."""
+    """Who may act for its accounts, as `entries.members` writes them."""
 
 
 def first(attributes: Attributes, name: str) -> str:

@@ -49,7 +49,7 @@ class Profile:
         """What is asked for."""
         wanted = [getattr(self, each.name) for each in fields(self) if with_secrets or each.name != "secrets"]
         names = {name for text in wanted for name in text.split()} | {"inetUserStatus", "mailUserStatus"}
-        return tuple(sorted(names))
+        return tuple(sorted(names | {"uid"}))
 
 
 MESSAGING: Final = Profile()
@@ -64,6 +64,10 @@ ACTIVE_DIRECTORY: Final = Profile(
     flags="userAccountControl",
     secrets="",
 )
+MEMBERS: Final = ("member", "uniqueMember", "memberUid")
+"""What a group has its members in."""
+_UID_MARK: Final = "\0"
+"""Before a name that is no DN."""
 ROLES: Final = frozenset(each.name for each in fields(Profile))
 
 
@@ -90,7 +94,7 @@ class Surroundings:
     hostnames: frozenset[str] = frozenset()
     """This host's names, lower case; nothing where it is not looked at."""
     administrators: frozenset[str] = frozenset()
-    """DNs of store administrators, as `same_dn` writes them."""
+    """Store administrators, as `members` writes them."""
 
 
 def entry_of(attributes: Attributes, dn: str, around: Surroundings) -> tuple[Entry, list[str]]:
@@ -110,12 +114,12 @@ def entry_of(attributes: Attributes, dn: str, around: Surroundings) -> tuple[Ent
         status=_status(attributes, around),
         domain=parse_name(name).domain,
         allowed_access=domain.access + ((access,) if access else ()),
-        administrator=same_dn(dn) in around.administrators,
+        administrator=is_member(attributes, dn, around.administrators),
         dn=dn,
         secrets=tuple(secrets(attributes, profile)),
         delivery_options=tuple(value.strip().lower() for value in attributes.get(profile.delivery.lower(), ())),
         elsewhere=_elsewhere(first(attributes, profile.host), around.hostnames),
-        administers=domain.name if same_dn(dn) in domain.administrators else "",
+        administers=domain.name if is_member(attributes, dn, domain.administrators) else "",
     )
     return entry, problems
 
@@ -210,5 +214,11 @@ def same_dn(dn: str) -> str:
 
 
 def members(attributes: Attributes) -> frozenset[str]:
-    """The members of a group by DN, as `same_dn` writes them."""
-    return frozenset(same_dn(value) for name in ("member", "uniquemember") for value in attributes.get(name, ()))
+    """The members of a group: DNs as `same_dn` writes them, and of `memberUid` the names, marked as such."""
+    by_dn = (same_dn(value) for name in ("member", "uniquemember") for value in attributes.get(name, ()))
+    return frozenset((*by_dn, *(_UID_MARK + value.lower() for value in attributes.get("memberuid", ()))))
+
+
+def is_member(attributes: Attributes, dn: str, names: frozenset[str]) -> bool:
+    """Whether an entry is among the members of a group."""
+    return same_dn(dn) in names or any(_UID_MARK + value.lower() in names for value in attributes.get("uid", ()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from time import monotonic
 from typing import Final
 
 from services.common.certmap import CertificateQuery
@@ -23,9 +22,11 @@ from services.common.directory.ldap.domains import (
 )
 from services.common.directory.ldap.entries import (
     ACTIVE_DIRECTORY,
+    MEMBERS,
     MESSAGING,
     Profile,
     address_filter,
+    is_member,
     members,
     same_dn,
     with_roles,
@@ -44,8 +45,7 @@ DOMAIN_SECONDS: Final = 60.0
 GROUP_SECONDS: Final = 60.0
 DOMAINS: Final = 10_000
 MAX_GROUPS: Final = 20
-"""Groups of administrators of one domain."""
-_MEMBERS: Final = ("member", "uniqueMember")
+"""Groups of administrators of one domain, and groups of the options that are remembered."""
 DCROOT: Final = "o=Internet"
 _DOMAIN_CODES: Final = ("%V", "%o", "%s")
 _LOG: Final = session_logger("directory")
@@ -71,7 +71,7 @@ class Finder:
         self._no_domains: Memory[str, bool] = Memory(DOMAINS)
         """Apart, so that a flood of unknown ones makes nobody forget those that there are."""
         self._asking: Once[str, Domain | None] = Once()
-        self._group: tuple[float, frozenset[str]] = (0.0, frozenset())
+        self._groups: Memory[str, frozenset[str]] = Memory(MAX_GROUPS)
         self._asking_group: Once[str, frozenset[str]] = Once()
 
     @property
@@ -127,7 +127,8 @@ class Finder:
             if len(found) > 1:
                 raise NotUnique(f"{each.filter} finds more than one entry below {each.base}")
             if found:
-                return None if query.verify and query.certificate not in found[0].certificates else found[0]
+                wrong = query.verify and query.certificate not in found[0].certificates
+                return found[0] if not wrong and await self._admitted(found[0]) else None
         return None
 
     async def domain_of(self, found: Found) -> Domain | None:
@@ -164,21 +165,25 @@ class Finder:
         return await self._pool.search_all(Question(domain.base, anybody, self._attributes))
 
     async def administrators(self) -> frozenset[str]:
-        """The members of `ldap.admingroup`, as DNs."""
+        """The members of `ldap.admingroup`, as `entries.members` writes them."""
         group = self._options.value.admingroup
-        if not group:
-            return frozenset()
-        until, found = self._group
-        if monotonic() < until:
-            return found
-        return await self._asking_group.run(group, lambda: self._read_group(group))
+        return await self._members(group) if group else frozenset()
+
+    async def _admitted(self, found: Found) -> bool:
+        """Whether the entry has an account at all: all have, unless `ldap.group` names those that do."""
+        group = self._options.value.group
+        return not group or is_member(found.attributes, found.dn, await self._members(group))
+
+    async def _members(self, group: str) -> frozenset[str]:
+        known = self._groups.get(group)
+        return known if known is not None else await self._asking_group.run(group, lambda: self._read_group(group))
 
     async def _read_group(self, group: str) -> frozenset[str]:
-        found = await self._pool.search(Question(group, "(objectClass=*)", _MEMBERS, BASE))
+        found = await self._pool.search(Question(group, "(objectClass=*)", MEMBERS, BASE))
         if not found:
-            _LOG.warning("the group of administrators is not there", dn=group)
+            _LOG.warning("a group of the options is not in the directory", dn=group)
         names = members(found[0].attributes) if found else frozenset()
-        self._group = (monotonic() + GROUP_SECONDS, names)
+        self._groups.put(group, names, GROUP_SECONDS)
         return names
 
     @property
@@ -192,7 +197,7 @@ class Finder:
         found = await self._pool.search(Question(base, search_filter, self._attributes))
         if len(found) > 1:
             raise NotUnique(f"{search_filter} finds more than one entry below {base}")
-        return found[0] if found else None
+        return found[0] if found and await self._admitted(found[0]) else None
 
     async def _find_domain(self, name: str) -> Domain | None:
         try:
@@ -209,7 +214,7 @@ class Finder:
         return found
 
     async def _domain_administrators(self, domain: Domain) -> frozenset[str]:
-        groups = await self._pool.search(Question(domain.base, ADMINISTRATORS, _MEMBERS, limit=MAX_GROUPS))
+        groups = await self._pool.search(Question(domain.base, ADMINISTRATORS, MEMBERS, limit=MAX_GROUPS))
         return frozenset().union(*(members(group.attributes) for group in groups))
 
     async def _node(self, name: str) -> Domain | None:
