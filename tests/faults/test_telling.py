@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.peers import deliver, imap, lmtp, peer, pop
 from tests.support.processes import ALL, CONTENT, SECRETS, Processes, eventually, processes
 from tests.support.running import PASSWORD, USER
+from tests.support.traffic import http_session, refused_login
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(240)]
 MESSAGE = b"Subject: %b\r\nFrom: a@example.org\r\n\r\n%b" % (CONTENT, CONTENT)
@@ -20,6 +21,7 @@ COMMANDS = {
     "imap": {("LOGIN", "ok"), ("LOGIN", "no"), ("AUTHENTICATE", "ok"), ("FETCH", "ok"), ("STATUS", "no")},
     "pop": {("PASS", "ok"), ("PASS", "no"), ("RETR", "ok"), ("QUIT", "ok")},
     "lmtp": {("LHLO", "ok"), ("MAIL", "ok"), ("RCPT", "ok"), ("RCPT", "no"), ("DATA", "ok")},
+    "http": {("login", "ok"), ("login", "no"), ("home", "ok")},
     "store": set(),
 }  # fmt: skip
 Samples = dict[str, dict[frozenset[tuple[str, str]], float]]
@@ -63,6 +65,8 @@ async def work(running: Processes) -> None:
         await drop.reply(f"USER {USER}".encode())
         await drop.reply(b"PASS wrong-" + CONTENT)
         await drop.reply(f"{PASSWORD}".encode())
+    await asyncio.to_thread(http_session, ports)
+    await asyncio.to_thread(refused_login, ports, f"wrong-{CONTENT.decode()}")
 
 
 def read(running: Processes, name: str) -> Samples:
@@ -93,7 +97,7 @@ def test_metrics(running: Processes, name: str) -> None:
     assert samples["mailkeep_command_seconds_bucket"]
 
 
-@pytest.mark.parametrize("name", ["imap", "pop", "lmtp"])
+@pytest.mark.parametrize("name", ["imap", "pop", "http", "lmtp"])
 def test_metrics_of_front_ends(running: Processes, name: str) -> None:
     sample = f'mailkeep_sessions{{service="{name}"}}'
     eventually(lambda: running.metric(name, sample) == 0)

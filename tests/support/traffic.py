@@ -57,9 +57,7 @@ def _wrong_passwords(services: RunningServices) -> None:
     with suppress(poplib.error_proto):
         pop.pass_("wrong")
     pop.quit()
-    form = urllib.parse.urlencode({"name": USER, "password": "wrong"}).encode()
-    with suppress(urllib.error.HTTPError):
-        urllib.request.urlopen(f"http://127.0.0.1:{services.http}/login", form, timeout=20).close()
+    refused_login(services, "wrong")
 
 
 def _imap_session(services: RunningServices) -> None:
@@ -80,6 +78,13 @@ def _pop_session(services: RunningServices) -> None:
     pop.uidl()
     pop.retr(1)
     pop.quit()
+
+
+def refused_login(services: RunningServices, password: str) -> None:
+    """A wrong password by HTTP."""
+    form = urllib.parse.urlencode({"name": USER, "password": password}).encode()
+    with suppress(urllib.error.HTTPError):
+        urllib.request.urlopen(f"http://127.0.0.1:{services.http}/login", form, timeout=20).close()
 
 
 def http_session(services: RunningServices, **headers: str) -> str:
