@@ -27,6 +27,7 @@ from services.common.sasl.steps import (
     End,
     Proved,
     Rejected,
+    SecretKind,
     SecretWanted,
     Situation,
     Step,
@@ -70,6 +71,7 @@ class Authentication:
         """Accounts by the certificates that meant them a moment ago, "" for none."""
         self._tokens = Tokens(service, configuration.part(lambda value: value.sasl))
         self._decoy_key = _decoy_key(configuration.value.tls.keyfile)
+        self._decoy_like = ""
 
     # ---- what is open on this connection
     def takes_passwords(self, peer: Peer) -> bool:
@@ -128,7 +130,7 @@ class Authentication:
         """Begin one. `bind` gives the connection's bindings by their names (RFC 5929); asked where they are needed."""
         bindings = bind() if mechanism.needs & Means.BINDING else {}
         binds = "SCRAM-SHA-256-PLUS" in self.mechanisms(peer)
-        return Exchange(mechanism, Situation(bindings, binds, self.nonce(), self._decoy_key))
+        return Exchange(mechanism, Situation(bindings, binds, self.nonce(), self._decoy_key, self._decoy_like))
 
     def apop(self, nonce: str) -> Exchange:
         """An exchange whose challenge, made of `nonce`, was in the greeting."""
@@ -152,7 +154,10 @@ class Authentication:
         await self._login.hold_up(self._service, getattr(wanted, "name", ""), peer)
         if isinstance(wanted, SecretWanted):
             entry = await self._login.account(self._split(wanted.name))
-            return None if entry is None else _secret(entry, wanted.kind.value)
+            secret = None if entry is None else _secret(entry, wanted.kind.value)
+            if secret is not None and wanted.kind is SecretKind.SCRAM_SHA_256:
+                self._decoy_like = secret
+            return secret
         if isinstance(wanted, CertificateWanted):
             return await self._certificates.name(peer.certificate or b"", self._split(wanted.authorize_as))
         return await self._token_name(wanted.token)

@@ -73,10 +73,12 @@ def parse_secret(text: str) -> ScramSecret:
     return secret
 
 
-def _decoy(name: str, key: bytes) -> ScramSecret:
-    """The same for a name each time, and nobody has its password."""
-    salt, stored, server = (_mac(key, part + name.encode()) for part in (b"salt", b"stored", b"server"))
-    return ScramSecret(ITERATIONS, salt[:_SALT_BYTES], stored, server)
+def _decoy(name: str, situation: Situation) -> ScramSecret:
+    """The same for a name each time, in the measures of the secrets that there are, and nobody has its password."""
+    like = _parsed(situation.decoy_like) if situation.decoy_like else None
+    iterations, size = (like.iterations, len(like.salt)) if like else (ITERATIONS, _SALT_BYTES)
+    salt, stored, server = (_mac(situation.decoy_key, part + name.encode()) for part in (b"salt", b"stored", b"server"))
+    return ScramSecret(iterations, (salt * (size // len(salt) + 1))[:size], stored, server)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ def scram(*, plus: bool) -> Callable[[bytes | None, Situation], Run]:
             yield Rejected(first.name, problem)
             return
         text = yield SecretWanted(first.name, SecretKind.SCRAM_SHA_256)
-        secret = _decoy(first.name, situation.decoy_key) if text is None else _parsed(text)
+        secret = _decoy(first.name, situation) if text is None else _parsed(text)
         nonce = first.nonce + situation.nonce.encode()
         asked = b"r=%b,s=%b,i=%d" % (nonce, b64encode(secret.salt), secret.iterations)
         response = yield Challenge(asked)

@@ -42,13 +42,14 @@ class Situation:
 
     `bindings` has the channel's bytes by the binding's name (RFC 5929); `binds`: a -PLUS mechanism was offered.
     `nonce` is text of this exchange alone. `decoy_key` makes secrets for names that are unknown, so that they look like
-    the others.
+    the others, `decoy_like` being one of those ("" where none was seen yet).
     """
 
     bindings: Mapping[str, bytes] = field(default_factory=dict)
     binds: bool = False
     nonce: str = ""
     decoy_key: bytes = field(default=b"", repr=False)
+    decoy_like: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

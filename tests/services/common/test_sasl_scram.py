@@ -129,6 +129,19 @@ def test_a_wrong_password_and_an_unknown_name_look_alike() -> None:
     assert first.data.endswith(b",i=" + made[0].encode())
 
 
+def test_an_unknown_name_is_asked_in_the_measures_of_those_that_there_are() -> None:
+    def asked(secret: ScramSecret | None) -> tuple[int, bytes]:
+        situation = Situation(nonce="s", decoy_key=b"k", decoy_like=str(make_secret("x", 4096, b"s" * 40)))
+        exchange = Exchange(MECHANISMS["SCRAM-SHA-256"], situation)
+        exchange.begin(b64(b"n,,n=nobody,r=c"))
+        step = exchange.supply(None if secret is None else str(secret))
+        assert isinstance(step, Challenge)
+        salt, iterations = step.data.split(b",")[1:]
+        return len(salt), iterations
+
+    assert asked(None) == asked(make_secret("y", 4096, b"t" * 40))
+
+
 @pytest.mark.rfc("5802", "5")
 @pytest.mark.parametrize(
     "message",
