@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tests.support.site import CHARTS
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 
+MONITORING = Path(__file__).parents[2] / "deploy" / "monitoring"
 OPERATOR: dict[str, Any] = {}
 EVERYTHING = {
     "replicas": 2,
@@ -100,3 +102,23 @@ def test_the_definition_outlives_the_chart() -> None:
     assert definition["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
     kinds = {each["kind"] for each in objects("mailkeep-operator", crds={"create": False})}
     assert "CustomResourceDefinition" not in kinds
+
+
+def test_rules_and_dashboards_come_whole_and_alerts_link_to_their_pages() -> None:
+    pages = "https://git.example/runbooks"
+    monitoring = {"rules": True, "dashboards": True, "runbooks": f"{pages}/"}
+    made = objects("mailkeep-operator", monitoring=monitoring)
+    [rules] = [each for each in made if each["kind"] == "PrometheusRule"]
+    files = sorted((MONITORING / "rules").glob("*.yaml"))
+    groups = [group for file in files for group in yaml.safe_load(file.read_text())["groups"]]
+    assert rules["spec"]["groups"] == yaml.safe_load(yaml.safe_dump(groups).replace("docs/runbooks/", f"{pages}/"))
+    boards = {
+        name: text
+        for each in made
+        if "grafana_dashboard" in each["metadata"].get("labels", {})
+        for name, text in each["data"].items()
+    }
+    committed = {file.name: file.read_text() for file in (MONITORING / "dashboards").glob("*.json")}
+    assert {name: json.loads(text) for name, text in boards.items()} == {
+        name: json.loads(text) for name, text in committed.items()
+    }
