@@ -110,3 +110,18 @@ def test_queries_of_the_pages_are_valid(promtool: str, tmp_path: Path) -> None:
     file.write_text(yaml.safe_dump({"groups": [{"name": "queries", "rules": rules}]}))
     assert found
     promtool_says(promtool, "check", "rules", str(file))
+
+
+def test_the_configuration_on_the_page_is_one(promtool: str, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "monitoring.md").read_text()
+    [example] = [text for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "scrape_configs" in text]
+    file = tmp_path / "prometheus.yaml"
+    file.write_text(example)
+    promtool_says(promtool, "check", "config", "--syntax-only", str(file))
+    components = {config["labels"]["component"] for config in _targets(example)}
+    assert components == {"pop", "imap", "http", "lmtp", "store"}
+
+
+def _targets(example: str) -> list[dict[str, Any]]:
+    configs: list[dict[str, Any]] = yaml.safe_load(example)["scrape_configs"][0]["static_configs"]
+    return configs
