@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntFlag
+from functools import partial
 from typing import Final, NamedTuple, NewType
 
 AccountId = NewType("AccountId", int)
@@ -148,8 +149,7 @@ class Column(IntFlag):
     SENTDATE = 512
 
 
-@dataclass(frozen=True, slots=True)
-class BodyRef:
+class BodyRef(NamedTuple):
     """Where a message lies: its recipient's own `prefix` (trace header lines), then `length` immutable bytes.
 
     The message as clients see it is `prefix + body`. `digest` is the BLAKE2b-256 of the body; `segment` and `offset`
@@ -161,6 +161,20 @@ class BodyRef:
     segment: int
     offset: int
     prefix: bytes = b""
+
+
+_new_ref: Final = partial(tuple.__new__, BodyRef)
+
+
+def body_refs(
+    digests: Sequence[bytes],
+    lengths: Sequence[int],
+    segments: Sequence[int],
+    offsets: Sequence[int],
+    prefixes: Sequence[bytes],
+) -> list[BodyRef]:
+    """References out of columns of one length; a mailbox has thousands, so no code of ours runs for each."""
+    return list(map(_new_ref, zip(digests, lengths, segments, offsets, prefixes, strict=True)))
 
 
 @dataclass(slots=True)

@@ -83,8 +83,7 @@ class ColumnReader:
     def _missing(self, shared: SharedMailbox, kinds: Column, uids: Sequence[int]) -> list[int]:
         self.touch(shared, kinds)
         lists = [self._column(shared, kind) for kind in kinds]
-        places = [place for place in map(shared.index, uids) if place >= 0]
-        missing = [place for place in places if any(column[place] is None for column in lists)]
+        missing = _lacking(lists, [place for place in map(shared.index, uids) if place >= 0])
         if missing and len(missing) < READ_AHEAD:
             missing = self._widened(lists, missing, len(shared.uids))
         return [shared.uids[place] for place in missing]
@@ -93,9 +92,7 @@ class ColumnReader:
     def _widened(lists: list[list[Any]], missing: list[int], count: int) -> list[int]:
         """The missing places and neighbours of the first, half a read-ahead to both sides where there are so many."""
         first = max(0, min(missing[0] - READ_AHEAD // 2, count - READ_AHEAD))
-        near = range(first, min(count, first + READ_AHEAD))
-        more = (place for place in near if any(column[place] is None for column in lists))
-        return sorted({*missing, *more})
+        return sorted({*missing, *_lacking(lists, range(first, min(count, first + READ_AHEAD)))})
 
     @staticmethod
     def _column(shared: SharedMailbox, kind: Column) -> list[Any]:
@@ -122,6 +119,14 @@ class ColumnReader:
     def _count(self, shared: SharedMailbox, kind: Column, size: int) -> None:
         total = shared.weights[kind] = shared.weights.get(kind, 8 * len(shared.uids)) + size
         self._cache.hold((shared, kind), total, lambda: _drop(shared, kind))
+
+
+def _lacking(lists: list[list[Any]], places: Iterable[int]) -> list[int]:
+    """The places where one of the columns has no value."""
+    if len(lists) == 1:
+        (column,) = lists
+        return [place for place in places if column[place] is None]
+    return [place for place in places if any(column[place] is None for column in lists)]
 
 
 def _drop(shared: SharedMailbox, kind: Column) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from mailproto.store.v1 import accounts_pb2, mailboxes_pb2, messages_pb2, sessions_pb2
+from services.common import domain
 from services.common.domain import (
     Account,
     AccountId,
@@ -258,12 +259,12 @@ def extend_delta(value: MailboxDelta, message: messages_pb2.Delta) -> None:
 
 def body_refs(values: Sequence[BodyRef]) -> messages_pb2.BodyRefs:
     """Where messages lie."""
-    prefixes = [value.prefix for value in values]
+    digests, lengths, segments, offsets, prefixes = zip(*values, strict=True) if values else ((),) * 5
     return messages_pb2.BodyRefs(
-        digests=b"".join([value.digest for value in values]),
-        lengths=packed(array("Q", [value.length for value in values])),
-        segments=packed(array("Q", [value.segment for value in values])),
-        offsets=packed(array("Q", [value.offset for value in values])),
+        digests=b"".join(digests),
+        lengths=packed(array("Q", lengths)),
+        segments=packed(array("Q", segments)),
+        offsets=packed(array("Q", offsets)),
         prefixes=prefixes if any(prefixes) else (),
     )
 
@@ -281,7 +282,7 @@ def read_body_refs(message: messages_pb2.BodyRefs) -> list[BodyRef]:
     count = len(lengths)
     if not (len(octets) == DIGEST_SIZE * count and len(segments) == len(offsets) == len(prefixes) == count):
         raise StoreError(Reason.INVALID_ARGUMENT)
-    return list(map(BodyRef, digests, lengths, segments, offsets, prefixes))
+    return domain.body_refs(digests, lengths, segments, offsets, prefixes)
 
 
 def columns(value: Columns, start: int, stop: int) -> messages_pb2.Columns:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, cast
 
-from services.common.domain import AccountId, BodyRef, Column, Columns, MailboxDelta, MailboxId, Rows
+from services.common.domain import AccountId, Column, Columns, MailboxDelta, MailboxId, Rows, body_refs
 from services.common.errors import Reason, StoreError
 from services.store.backends import Transaction
 from services.store.mailstore import account, box, history, uidranges
@@ -100,7 +100,7 @@ def _fill_contents(columns: Columns, values: Sequence[Sequence[Any]]) -> None:
 
 def _fill_locations(columns: Columns, values: Sequence[Sequence[Any]]) -> None:
     columns.header_sizes = array("Q", values[0])
-    columns.locations = list(map(BodyRef, *values[1:]))
+    columns.locations = body_refs(*values[1:])
 
 
 LOCATION: Final = 'c.digest, c.length, c.segment, c."offset", c.prefix'

@@ -103,7 +103,7 @@ async def test_what_was_read_is_at_hand(store: StoreFixture, reader: BodyReader,
     await reader.read_many(ADA, refs)
     asked = len(source.asked)
     assert [reader.read_now(ref) for ref in refs] == [PREFIX + body for body in SMALL]
-    assert reader.read_now(replace(refs[4], prefix=b"")) == SMALL[4]
+    assert reader.read_now(refs[4]._replace(prefix=b"")) == SMALL[4]
     assert await reader.read_many(ADA, refs) == [PREFIX + body for body in SMALL]
     assert len(source.asked) == asked
 
@@ -133,7 +133,7 @@ async def test_a_large_message_comes_whole_too(store: StoreFixture, reader: Body
 
 async def test_what_is_not_there_is_refused(store: StoreFixture, reader: BodyReader) -> None:
     (ref,) = await deliver(store, SMALL[1])
-    for wrong in (replace(ref, digest=b"x" * 32), BodyRef(b"y" * 32, 5, 0, 0), BodyRef(b"z" * 32, 5, 999, 0)):
+    for wrong in (ref._replace(digest=b"x" * 32), BodyRef(b"y" * 32, 5, 0, 0), BodyRef(b"z" * 32, 5, 999, 0)):
         assert reader.read_now(wrong) is None
         with pytest.raises(StoreError) as caught:
             await reader.read(ADA, wrong)
@@ -160,7 +160,7 @@ async def test_over_grpc_missing_bodies_are_fetched_in_one_call(store: StoreFixt
 async def test_a_segment_that_is_gone_is_read_over_grpc(store: StoreFixture, source: Source) -> None:
     refs = await deliver(store, *SMALL, LARGE)
     reader = local(store, source)
-    elsewhere = [replace(ref, segment=ref.segment + 100) for ref in refs]
+    elsewhere = [ref._replace(segment=ref.segment + 100) for ref in refs]
     assert await reader.read_many(ADA, elsewhere[:-1]) == [PREFIX + body for body in SMALL]
     assert source.asked == [20]
     assert reader.read_now(elsewhere[3]) == PREFIX + SMALL[3]
