@@ -285,7 +285,9 @@ def show_account(name: AccountName, as_json: JsonOption = False) -> None:
     if entry is None and not usage:
         fail(f"{name}: no such account")
     facts = dict(zip(COLUMNS, _row(account, entry, usage, as_json), strict=True))
-    show_facts(as_json, {**facts, "administrator": entry is not None and entry.administrator})
+    administrator = entry is not None and entry.administrator
+    scram = entry is not None and any(text.startswith("SCRAM-") for text in entry.secrets)
+    show_facts(as_json, {**facts, "administrator": administrator, "scram": scram})
 
 
 async def _usage(name: str = "") -> dict[str, Account] | None:

@@ -63,7 +63,7 @@ def test_an_account_from_its_making_to_its_end(services: RunningServices) -> Non
     assert shown["used"] > 0
     assert shown | {"used": 0} == {
         "account": NEW, "status": "active", "messages": 1, "used": 0, "quota": 2 << 30, "message_quota": 9,
-        "aliases": ["info@example.com"], "administrator": False,
+        "aliases": ["info@example.com"], "administrator": False, "scram": False,
     }  # fmt: skip
     services.command("account", "passwd", NEW, "--password-stdin", given="second\n")
     login_soon(services, NEW, "second").logout()
@@ -173,5 +173,7 @@ def test_a_scram_secret_is_kept_where_it_is_asked_for(services: RunningServices)
 
     services.command("account", "passwd", OTHER, "--password-stdin", given=f"{PASSWORD}\n")
     assert not kept()
+    assert services.json("account", "show", OTHER)["scram"] is False
     services.command("account", "passwd", OTHER, "--password-stdin", "--scram", given=f"{PASSWORD}\n")
     assert kept()
+    assert services.json("account", "show", OTHER)["scram"] is True
