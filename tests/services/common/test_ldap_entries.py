@@ -113,6 +113,13 @@ def test_secrets(stored: list[str], secrets: tuple[str, ...]) -> None:
     assert "secret" not in repr(found)
 
 
+def test_when_the_password_was_changed_is_known() -> None:
+    assert entry({"uid": ["anna"], "pwdchangedtime": ["20260102030405Z"]}).password_stamp == "20260102030405Z"
+    assert entry({"uid": ["anna"]}).password_stamp == ""
+    assert "pwdChangedTime" in MESSAGING.attributes(with_secrets=False)
+    assert "pwdLastSet" in ACTIVE_DIRECTORY.attributes(with_secrets=False)
+
+
 def test_roles_replace_attributes() -> None:
     profile = with_roles(MESSAGING, ["account=mail", "aliases=mailLocalAddress otherMailbox", "quota="])
     assert profile.account == "mail"

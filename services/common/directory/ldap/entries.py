@@ -39,6 +39,7 @@ class Profile:
     delivery: str = "mailDeliveryOption"
     flags: str = ""
     secrets: str = "authPassword userPassword"
+    passwordchanged: str = "pwdChangedTime"
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -63,6 +64,7 @@ ACTIVE_DIRECTORY: Final = Profile(
     delivery="",
     flags="userAccountControl",
     secrets="",
+    passwordchanged="pwdLastSet",
 )
 MEMBERS: Final = ("member", "uniqueMember", "memberUid")
 """What a group has its members in."""
@@ -118,6 +120,7 @@ def entry_of(attributes: Attributes, dn: str, around: Surroundings) -> tuple[Ent
         dn=dn,
         secrets=tuple(secrets(attributes, profile)),
         delivery_options=tuple(value.strip().lower() for value in attributes.get(profile.delivery.lower(), ())),
+        password_stamp=first(attributes, profile.passwordchanged),
         elsewhere=_elsewhere(first(attributes, profile.host), around.hostnames),
         administers=domain.name if is_member(attributes, dn, domain.administrators) else "",
     )
