@@ -55,8 +55,9 @@ def rendered(value: Written) -> str:
     if isinstance(value, int):
         return str(value)
     try:
-        plain = value.isascii() and yaml.safe_load(f"[{value}]") == [value]
-    except (yaml.YAMLError, ValueError):
+        # A lone "-" is a text within a flow collection and begins a sequence outside of one.
+        plain = value.isascii() and yaml.safe_load(f"[{value}]") == [value] == [yaml.safe_load(f"x: {value}")["x"]]
+    except (yaml.YAMLError, ValueError, TypeError, KeyError):
         plain = False
     return value if plain else yaml.dump(value, default_style='"', allow_unicode=True, width=1 << 20).strip()
 

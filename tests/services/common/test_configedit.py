@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.common.configedit import EditError, edited, rendered
@@ -94,6 +94,8 @@ def test_what_holds_no_options_is_refused(text: str) -> None:
         edited(text, {"imap.port": 1})
 
 
+@example("-")
+@example("?")
 @given(st.text(st.characters(categories=("L", "N", "P", "S", "Zs")), max_size=40))
 def test_any_text_is_read_back_as_it_was(value: str) -> None:
     for text in (f"imap:\n  banner: {rendered(value)}\n", f"imap: {{banner: {rendered(value)}}}\n"):
