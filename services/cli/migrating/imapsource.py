@@ -6,6 +6,7 @@ not listened to.
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -14,7 +15,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
-from imapclient import IMAPClient
+from imapclient import IMAPClient, SocketTimeout
 from imapclient.exceptions import IMAPClientError, LoginError
 
 from services.cli.migrating.journal import Journal, Place
@@ -22,6 +23,7 @@ from services.cli.transfer.message import Folder, Message, SourceError
 from services.common.domain import ANSWERED, DELETED, DRAFT, FLAGGED, INBOX, SEEN
 
 T = TypeVar("T")
+CONNECT_SECONDS: Final = 20.0
 SECONDS: Final = 120.0
 """That the server may take for an answer, or the next part of one."""
 LOOKED_AT: Final = 500
@@ -123,8 +125,9 @@ class ImapSource:
         server = self._server
         try:
             context = ssl.create_default_context(cafile=server.cafile or None)
+            timeout = SocketTimeout(CONNECT_SECONDS, SECONDS)
             client = IMAPClient(
-                server.host, server.port, ssl=server.security is Security.TLS, ssl_context=context, timeout=SECONDS
+                server.host, server.port, ssl=server.security is Security.TLS, ssl_context=context, timeout=timeout
             )
         except ssl.SSLCertVerificationError as error:
             raise SourceError(f"{server.host}: its certificate is not trusted: {error.verify_message}") from None
@@ -145,11 +148,15 @@ class ImapSource:
             raise SourceError(f"{server.host}:{server.port}: {_why(error)}") from None
 
     def close(self) -> None:
-        """Log out, or cut: also while another thread waits for an answer, which fails then."""
+        """Cut the connection: also while another thread waits for an answer, which fails then."""
         client, self._client = self._client, None
-        if client is not None:
-            with suppress(OSError, IMAPClientError):
-                client.shutdown()
+        if client is None:
+            return
+        with suppress(OSError, IMAPClientError):
+            # First the socket itself: closing the file that it is read by would wait for who reads.
+            client.socket().shutdown(socket.SHUT_RDWR)
+        with suppress(OSError, IMAPClientError):
+            client.shutdown()
 
     def _log_in(self, client: IMAPClient) -> None:
         server = self._server

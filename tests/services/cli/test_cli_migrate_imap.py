@@ -236,6 +236,33 @@ def test_what_cannot_be_is_said(source: RunningServices, target: RunningServices
     assert (done.returncode, done.stdout) == (1, "0 copied, 0 there already, 1 refused (too large)\n")
 
 
+@running_services
+def test_an_interrupt_does_not_wait_for_a_server_that_hangs(target: RunningServices) -> None:
+    asked = threading.Event()
+
+    def answers(tag: bytes, line: bytes) -> bytes:
+        if not line.startswith(b"LIST"):
+            return misbehaving(b"", b"")(tag, line)
+        asked.set()
+        return b"* "  # and nothing more
+
+    with server(answers) as port:
+        command = ["migrate", "imap", USER, "--host", "127.0.0.1", "--port", str(port), "--tls", "none",
+                   "--password-stdin"]  # fmt: skip
+        with subprocess.Popen(
+            [sys.executable, "-m", "services.cli", *command], env=target.environ, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        ) as process:  # fmt: skip
+            assert process.stdin is not None
+            process.stdin.write(PASSWORD.encode() + b"\n")
+            process.stdin.flush()
+            assert asked.wait(90)
+            process.send_signal(signal.SIGINT)
+            _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert told.endswith(b"interrupted; the same command goes on from here\n")
+
+
 # ---- names and journal ----------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("personal", "others", "name", "mark", "here"),
