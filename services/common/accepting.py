@@ -12,7 +12,7 @@ from services.common.access.proxyheader import HeaderError, HeaderReader
 from services.common.listening import BACKLOG, HANDSHAKE_SECONDS, SHUTDOWN_SECONDS
 from services.common.peer import Forwarded, text_address
 from services.common.telemetry import session_logger
-from services.common.tls import CertificateUnavailable, ServerTls
+from services.common.tls import CERTIFICATE_REFUSED, CertificateUnavailable, ServerTls
 
 ACCEPTS: Final = 64
 """Clients accepted in one turn of the loop."""
@@ -98,7 +98,7 @@ class Acceptor:
             client.close()
         except (OSError, ssl.SSLError, CertificateUnavailable, asyncio.CancelledError) as error:
             if isinstance(error, ssl.SSLCertVerificationError):
-                session_logger("tls", address=address).warning("client certificate refused", why=error.verify_message)
+                session_logger("tls", address=address).warning(CERTIFICATE_REFUSED, why=error.verify_message)
             client.close()
 
     async def _header(self, client: socket.socket, address: str) -> Forwarded:

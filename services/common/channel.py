@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from services.common.limits import without_slot
 from services.common.listening import HANDSHAKE_SECONDS, SHUTDOWN_SECONDS, Listener
 from services.common.peer import LOCAL_ADDRESS, Forwarded, Peer, is_local, text_address
-from services.common.tls import CertificateUnavailable, channel_bindings
+from services.common.telemetry import session_logger
+from services.common.tls import CERTIFICATE_REFUSED, CertificateUnavailable, channel_bindings
 
 if TYPE_CHECKING:
     from services.common.streamserver import StreamServer
@@ -298,7 +299,7 @@ class Channel(Protocol):
             transport = cast("WriteTransport | None", await self._start_tls())
         except (OSError, ssl.SSLError, CertificateUnavailable, RuntimeError) as error:
             if isinstance(error, ssl.SSLCertVerificationError):
-                self._certificate_refused(error.verify_message)
+                session_logger("tls", address=self.address).warning(CERTIFICATE_REFUSED, why=error.verify_message)
             # RuntimeError: the client was gone before the handshake could begin.
             self._transport.abort()
         self._task = None
@@ -314,10 +315,6 @@ class Channel(Protocol):
         for data in early or ():
             self.data_received(data)
         self._pump()
-
-    def _certificate_refused(self, why: str) -> None:
-        """The client's certificate does not count; for the log."""
-        raise NotImplementedError
 
     async def _start_tls(self) -> asyncio.Transport | None:
         tls = self.server.tls

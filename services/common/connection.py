@@ -352,9 +352,6 @@ class Connection(Channel):
             self._end()
 
     # ---- inside -----------------------------------------------------------------------------------------------------
-    def _certificate_refused(self, why: str) -> None:
-        self.log.warning("client certificate refused", why=why)
-
     def _start_clock(self) -> None:
         wheel = self.server.wheel
         self._deadline = wheel.now + self.server.patience[self._clock]

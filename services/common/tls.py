@@ -22,6 +22,8 @@ VERSIONS: Final[dict[str, ssl.TLSVersion]] = {
     "TLSv1.2": ssl.TLSVersion.TLSv1_2,
     "TLSv1.3": ssl.TLSVersion.TLSv1_3,
 }
+CERTIFICATE_REFUSED: Final = "client certificate refused"
+"""The log's words for a handshake that ends by it."""
 SELF_SIGNED_DAYS: Final = 825
 """The longest life that Apple's clients take of a certificate."""
 
