@@ -47,7 +47,8 @@ def arguments() -> argparse.Namespace:
 class HttpMailkeep(Mailkeep):
     """With the HTTP service."""
 
-    http = 2990
+    imap, pop, lmtp, http = 3143, 3110, 3524, 3990
+    metrics = (3943, 3910, 3924)
 
     def __init__(self, data: Path) -> None:
         super().__init__(data)
@@ -55,7 +56,8 @@ class HttpMailkeep(Mailkeep):
             "MAILKEEP_HTTP_ENABLE": "yes",
             "MAILKEEP_HTTP_PORT": str(self.http),
             "MAILKEEP_HTTP_ENABLESSLPORT": "no",
-            "MAILKEEP_HTTP_ADMINPORT": "2980",
+            "MAILKEEP_HTTP_ADMINPORT": "3980",
+            "MAILKEEP_STORE_ADMINPORT": "3964",
             "MAILKEEP_HTTP_MAXSESSIONSPERADDRESS": "0",
             "MAILKEEP_HTTP_MAXSESSIONSPERUSER": "0",
         }
