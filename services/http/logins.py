@@ -65,8 +65,11 @@ class Logins:
         kept = self._kept.get(key)
         if kept is None or now - kept.stored >= SECONDS:
             kept = await self._look(key, kept, now)
-        if kept is None or not await self._holds(kept, now):
+        if kept is None:
             self._kept.pop(key, None)
+            return None
+        if not await self._holds(kept, now):
+            await self.end(cookie.account_id, cookie.digest)
             return None
         return kept.login, kept.entry
 
@@ -107,11 +110,12 @@ class Logins:
             if len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         kept.login, kept.stored = login, now
-        self._kept.move_to_end(key) if key in self._kept else None
+        if key in self._kept:
+            self._kept.move_to_end(key)
         return kept
 
     async def _holds(self, kept: _Kept, now: float) -> bool:
-        """Whether the account may still be logged in; ends the login for good where not."""
+        """Whether the account may still be logged in."""
         ttl = self._configuration.value.directory.authcachettl
         generation = self._directory.generation
         if kept.judged >= 0 and now - kept.judged < ttl and kept.generation == generation:

@@ -32,6 +32,8 @@ async def stream(exchange: Exchange) -> web.StreamResponse:
     await follower.start(exchange.request.headers.get("Last-Event-ID", ""))
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"})
     await exchange.begin(response)
+    if exchange.request.method == "HEAD":
+        return response
     async with without_slot():
         await _tell(exchange, response, follower, ping, once=close_after == "state")
     response.force_close()

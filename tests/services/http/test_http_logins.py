@@ -245,6 +245,7 @@ async def test_a_new_status_or_password_ends_the_logins(store: StoreFixture) -> 
         assert 'action="/login"' in (await browser.get("/")).text
         statuses[USER] = Status.ACTIVE
         directory.generation += 1
+        assert 'action="/login"' in (await browser.get("/")).text, "it has ended for good"
         await browser.log_in()
         directory.passwords[USER] = "another"
         directory.generation += 1

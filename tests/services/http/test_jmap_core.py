@@ -335,6 +335,11 @@ async def test_streams_end_with_the_service_and_hold_no_slot(jmap: Jmap, http: H
     stream.writer.close()
 
 
+async def test_the_head_of_a_stream_alone(jmap: Jmap) -> None:
+    reply = await jmap.browser.ask("HEAD", "/jmap/eventsource?types=*&closeafter=no&ping=0", headers=jmap.headers)
+    assert (reply.status, reply.body) == (200, b"")
+
+
 @pytest.mark.parametrize("query", ["types=a b", "types=*&closeafter=x", "types=*&ping=x", "types=&ping=-1"])
 async def test_streams_that_are_none(jmap: Jmap, query: str) -> None:
     reply = await jmap.browser.get(f"/jmap/eventsource?{query}", headers=jmap.headers)
