@@ -148,6 +148,16 @@ async def test_servers_of_another_authority_are_not_spoken_to(slapd: Slapd, tmp_
     assert await grown(slapd, before) == (0, 0)
 
 
+async def test_servers_whose_certificate_has_ended_are_not_spoken_to(tmp_path: Path) -> None:
+    server = Slapd(tmp_path / "ended", Authority(tmp_path), ended=True)
+    server.start()
+    for url in (server.url, server.tls_url):
+        async with opened(server, servers=(url,)) as directory:
+            with pytest.raises(DirectoryUnavailable, match="certificate has expired"):
+                await directory.authenticate(ANNA, PASSWORD)
+    server.stop()
+
+
 async def test_servers_of_another_name_are_not_spoken_to(tmp_path: Path, authority: Authority) -> None:
     server = Slapd(tmp_path / "named", authority, host="ldap.example.com")
     server.start()

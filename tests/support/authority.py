@@ -27,13 +27,16 @@ class Authority:
         )
         self.cafile.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, common_name: str, *dns_names: str) -> tuple[Path, Path]:
-        """Certificate and key for a name; the first DNS name, or the common name, names the files."""
+    def issue(self, common_name: str, *dns_names: str, ended: bool = False) -> tuple[Path, Path]:
+        """Certificate and key for a name; the first DNS name, or the common name, names the files.
+
+        `ended`: an hour ago.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         names: list[x509.GeneralName] = [x509.DNSName(name) for name in dns_names]
         if common_name == "localhost":
             names += [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-        builder = self._begin(_name(common_name), key)
+        builder = self._begin(_name(common_name), key, ended=ended)
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         stem = self._folder / (dns_names[0] if dns_names else common_name or "unnamed")
@@ -42,7 +45,9 @@ class Authority:
         keyfile.write_bytes(_private(key))
         return certfile, keyfile
 
-    def _begin(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    def _begin(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, *, ended: bool = False
+    ) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
         return (
             x509.CertificateBuilder()
@@ -51,7 +56,7 @@ class Authority:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(hours=-1 if ended else 24))
         )
 
 

@@ -110,7 +110,7 @@ def _state(task: Path) -> str:
 class Slapd:
     """One server in a folder of its own, with the demo tree, and `more` LDIF below o=isp and o=internet.
 
-    Its certificate is for `host`.
+    Its certificate is for `host`, and has `ended` or not.
     """
 
     def __init__(
@@ -120,13 +120,14 @@ class Slapd:
         more: Sequence[str] = (),
         more_domains: Sequence[str] = (),
         host: str = "localhost",
+        ended: bool = False,
     ) -> None:
         self._folder = folder
         folder.mkdir(parents=True)
         self.port, self.tls_port = free_ports(2)
         self.cafile = authority.cafile
         self._process: subprocess.Popen[bytes] | None = None
-        self._configure(authority, host)
+        self._configure(authority, host, ended)
         self._fill(more, more_domains)
 
     @property
@@ -208,8 +209,8 @@ class Slapd:
         command = ["ldapwhoami", "-x", "-H", self.url]
         return subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 0
 
-    def _configure(self, authority: Authority, host: str) -> None:
-        certfile, keyfile = authority.issue(host, *([] if host == "localhost" else [host]))
+    def _configure(self, authority: Authority, host: str, ended: bool) -> None:
+        certfile, keyfile = authority.issue(host, *([] if host == "localhost" else [host]), ended=ended)
         for name in ("config", "isp", "internet"):
             (self._folder / name).mkdir()
         config = _CONFIG.format(
