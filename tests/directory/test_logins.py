@@ -195,6 +195,19 @@ PLAIN_TREE = [
     Case("paul", WRONG, "who is no member does not log in",
          options={**PLAIN, "searchfilter": "(&(uid=%U)(employeeNumber=*))"}),
 ]  # fmt: skip
+CORP: dict[str, Any] = {
+    "schema": "activedirectory",
+    "basedn": "ou=corp,o=isp",
+    "searchfilter": "(&(objectClass=user)(|(sAMAccountName=%U)(userPrincipalName=%o)))",
+    "directory": {"defaultdomain": "corp.example"},
+}
+ACTIVE_DIRECTORY = [
+    Case("ada", "ada@corp.example", "sAMAccountName in the default domain", options=CORP),
+    Case("ADA@ad.corp.example", "ada@corp.example", "userPrincipalName", options=CORP),
+    Case("ada", WRONG, "a wrong password", password="guess", options=CORP),
+    Case("ben", INACTIVE, "userAccountControl has ACCOUNTDISABLE", options=CORP),
+    Case("ben", WRONG, "which who guesses does not learn", password="guess", options=CORP),
+]
 GROUPS = [
     Case("petra", "petra", "a member of the group", options={**PLAIN, "group": "cn=admins,ou=plain,o=isp"}),
     Case("paul", WRONG, "nobody else", options={**PLAIN, "group": "cn=admins,ou=plain,o=isp"}),
@@ -226,7 +239,7 @@ WAYS = [
 ]  # fmt: skip
 TABLE = [
     *NAMES, *FILTERS, *WHOLE_TREE, *HOSTILE_NAMES, *DOMAIN_STATUS, *USER_STATUS, *POLICY, *MAIL_HOST, *DOMAIN_TREE,
-    *PLAIN_TREE, *GROUPS, *WAYS,
+    *PLAIN_TREE, *GROUPS, *ACTIVE_DIRECTORY, *WAYS,
 ]  # fmt: skip
 
 

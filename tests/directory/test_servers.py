@@ -309,6 +309,16 @@ async def test_in_one_tree_other_domains_are_nobodys(
         assert found == account
 
 
+@pytest.mark.parametrize("address", ["ada@corp.example", "ADA.alias@corp.example", "ada@ad.corp.example", "ada"])
+async def test_addresses_of_active_directory(slapd: Slapd, address: str) -> None:
+    default = {"defaultdomain": "corp.example"}
+    options: dict[str, Any] = {"schema": "activedirectory", "searchfilter": "(sAMAccountName=%U)"}
+    async with opened(slapd, directory=default, basedn="ou=corp,o=isp", **options) as directory:
+        found = await directory.lookup(address)
+        assert found.account == "ada@corp.example"
+        assert set(found.aliases) == {"ada.alias@corp.example", "ada@ad.corp.example"}
+
+
 async def test_mail_for_two_waits(slapd: Slapd) -> None:
     async with opened(slapd) as directory:
         with pytest.raises(DirectoryUnavailable):

@@ -127,7 +127,17 @@ def _plain() -> Iterator[str]:
     yield entry("cn=admins,ou=plain,o=isp", ["groupOfNames"], cn="admins", member="uid=petra,ou=plain,o=isp")
 
 
-TREE: Final = [*_people(), *_statuses(), *_policies(), *_domains(), *_plain()]
+def _active_directory() -> Iterator[str]:
+    yield entry("ou=corp,o=isp", ["organizationalUnit"], ou="corp")
+    for name, flags in (("Ada", "512"), ("Ben", "514")):
+        given: dict[str, str | Sequence[str]] = {"cn": name, "sn": name, "userPassword": PASSWORD}
+        given |= {"sAMAccountName": name, "userPrincipalName": f"{name}@ad.corp.example", "userAccountControl": flags}
+        given |= {"mail": f"{name}@corp.example"}
+        given |= {"proxyAddresses": [f"SMTP:{name}@corp.example", f"smtp:{name}.alias@corp.example"]}
+        yield entry(f"cn={name},ou=corp,o=isp", ["user"], **given)
+
+
+TREE: Final = [*_people(), *_statuses(), *_policies(), *_domains(), *_plain(), *_active_directory()]
 DOMAIN_TREE: Final = [
     node("cases.example", inetDomainBaseDN=CASES),
     node("separated.example", inetDomainBaseDN="o=separated.example,o=isp", domainUidSeparator="+"),
