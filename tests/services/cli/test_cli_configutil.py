@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support.processes import eventually
 from tests.support.running import RunningServices, running
 
 pytestmark = pytest.mark.running
@@ -142,17 +143,19 @@ def test_changes_at_the_same_time_are_all_kept(idle: RunningServices) -> None:
     assert {said(idle, "-o", name) for name in names} == {"321"}
 
 
+def greeting(services: RunningServices) -> bytes:
+    client = imaplib.IMAP4("127.0.0.1", services.imap, timeout=90)
+    client.logout()
+    return client.welcome
+
+
 def test_running_services_take_up_what_is_live(tmp_path: Path) -> None:
     with running(tmp_path / "data", MAILKEEP_LMTP_ENABLE="no") as services:
         (services.data / "mailkeep.yaml").write_text("# ours\nimap: {banner: old}  # the greeting\n")
-        reads = services.log.read_text().count('event="configuration read" service=imap')
         done = services.command("configutil", "-o", "service.imap.banner", "-v", "Harbour mail")
         assert "live, taken up by running services within seconds: imap.banner" in done.stdout
         assert (services.data / "mailkeep.yaml").read_text() == "# ours\nimap: {banner: Harbour mail}  # the greeting\n"
-        services.wait_for_log('event="configuration read" service=imap', reads + 1)
-        client = imaplib.IMAP4("127.0.0.1", services.imap, timeout=90)
-        assert b"Harbour mail" in client.welcome
-        client.logout()
+        eventually(lambda: b"Harbour mail" in greeting(services))
         done = services.command("configutil", "-o", "service.imap.port", "-v", "2143")
         assert "imap.port is overruled by MAILKEEP_IMAP_PORT" in done.stderr
         done = services.command("configutil", "-o", "imap.literal", "-v", "LITERAL-", "--json")
