@@ -22,6 +22,7 @@ from tests.support.certificates import make_certificate
 from tests.support.lineserver import Client, LineServer, line_server
 from tests.support.recorder import Recorder
 
+BOTH_LOOPS = True
 PROXIED = Listener("127.0.0.1", proxied=True)
 PROXIED_TLS = Listener("127.0.0.1", proxied=True, tls=True)
 TRUSTED = Live(AccessOptions(trustedproxies=("127.0.0.0/8",)))
