@@ -63,6 +63,32 @@ def backup(store_path: str, target: str, progress: Progress | None = None) -> li
     return list(check(target))
 
 
+def finished(folder: str) -> list[str]:
+    """The finished backups in a folder, newest first: paths. Empty where there is no such folder."""
+    found = []
+    with suppress(FileNotFoundError):
+        for name in os.listdir(folder):
+            with (
+                suppress(OSError, ValueError, KeyError, TypeError),
+                open(os.path.join(folder, name, MANIFEST), "rb") as file,
+            ):
+                found.append((int(json.load(file)["made"]), os.path.join(folder, name)))
+    return [path for _, path in sorted(found, reverse=True)]
+
+
+def prune_beside(path: str, keep: int) -> list[str]:
+    """Remove the oldest finished backups in the folder around `path` until `keep` are left; their paths.
+
+    Blocks. Raises OSError.
+    """
+    removed = finished(os.path.dirname(os.path.normpath(path)))[keep:]
+    for old in removed:
+        # Without its manifest a backup is none any more: one that goes halfway is never restored.
+        os.unlink(os.path.join(old, MANIFEST))
+        shutil.rmtree(old)
+    return removed
+
+
 def restore(source: str, store_path: str, progress: Progress | None = None) -> list[Finding]:
     """Put a backup into a new or empty folder; returns what a check of the result found. Blocks.
 

@@ -47,8 +47,11 @@ class EmbeddedMaintenance:
         done = await self._compactor.run_once(everything=True)
         return Compacted(done.emptied, done.bytes)
 
-    async def backup(self, path: str) -> int:
-        """Copy the store into a folder; its bytes. Raises INVALID_ARGUMENT, with the reason as `detail`."""
+    async def backup(self, path: str, keep: int = 0) -> int:
+        """Copy the store into a folder; its bytes. Raises INVALID_ARGUMENT, with the reason as `detail`.
+
+        `keep`: so many of the finished backups around it stay, the newest; 0: all.
+        """
         if not os.path.isabs(path):
             raise StoreError(Reason.INVALID_ARGUMENT, {"detail": "the path is not absolute"})
         async with self._busy:
@@ -60,6 +63,9 @@ class EmbeddedMaintenance:
                 raise StoreError(Reason.STORAGE_FULL, {"detail": os.strerror(error.errno or 0)}) from None
         if findings:
             _log.warning("the backup is as damaged as the store: %d findings", len(findings))
+        if keep:
+            removed = await asyncio.to_thread(backup.prune_beside, path, keep)
+            _log.info("older backups removed: %s", ", ".join(map(os.path.basename, removed)) or "none")
         return await asyncio.to_thread(_size, path)
 
 
@@ -74,7 +80,7 @@ class NoMaintenance:
         """Nothing is given back."""
         return Compacted(0, 0)
 
-    async def backup(self, path: str) -> int:
+    async def backup(self, path: str, keep: int = 0) -> int:
         """Raises INVALID_ARGUMENT."""
         raise StoreError(Reason.INVALID_ARGUMENT, {"detail": "a store in memory"})
 

@@ -34,6 +34,8 @@ ROLES: Final[Mapping[str, frozenset[str]]] = {
     "imap": _READ | _STREAMS | _MAILBOXES,
     "http": _READ | _STREAMS | _MAILBOXES | _EMAILS | _LOGINS,
     "lmtp": frozenset({"OpenAccount", "GetMailbox"}) | _STREAMS | _DELIVERY,
+    # By the stream, in which every call is judged by itself, a client learns that the store is there.
+    "backup": frozenset({"Exchange", "BackupStore"}),
     "admin": _READ | _STREAMS | _MAILBOXES | _MAILDROP | _DELIVERY | _EMAILS | _LOGINS | _ADMINISTRATION,
 }
 """Role -> names of methods. A role that is not here may call nothing."""

@@ -14,7 +14,7 @@ from tests.support.imapsessions import imap_sessions
 from tests.support.processes import eventually
 from tests.support.site import NAME, OPERATORS, PASSWORD, READY_SECONDS, USER, RealSite, helm, install_operator
 
-pytestmark = [pytest.mark.cluster, pytest.mark.nodes, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.nodes, pytest.mark.timeout(600, func_only=True)]
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""What an administrator asks of a running store; for the role `admin`."""
+"""What an administrator asks of a running store; for the role `admin`, and `backup`."""
 
 from __future__ import annotations
 
@@ -62,9 +62,12 @@ class Maintenance:
             raise error_of_call(error) from None
         return Compacted(reply.segments, reply.bytes)
 
-    async def backup(self, path: str) -> int:
-        """Write a consistent copy into a folder (absolute path) of the store's machine; returns its bytes."""
-        request = maintenance_pb2.BackupStoreRequest(path=path)
+    async def backup(self, path: str, keep: int = 0) -> int:
+        """Write a consistent copy into a folder (absolute path) of the store's machine; returns its bytes.
+
+        `keep`: so many of the finished backups around it stay, the newest; 0: all.
+        """
+        request = maintenance_pb2.BackupStoreRequest(path=path, keep=keep)
         try:
             reply = await self._stub().BackupStore(request, timeout=_SECONDS, metadata=self._connection.metadata)
         except grpc.aio.AioRpcError as error:

@@ -37,8 +37,11 @@ class MaintenanceWork(Protocol):
     async def compact(self) -> Compacted:
         """Give back the space of deleted bodies now."""
 
-    async def backup(self, path: str) -> int:
-        """Write a consistent copy; its bytes. Raises INVALID_ARGUMENT for a path that cannot be used."""
+    async def backup(self, path: str, keep: int = 0) -> int:
+        """Write a consistent copy; its bytes. Raises INVALID_ARGUMENT for a path that cannot be used.
+
+        `keep`: so many of the finished backups around it stay, the newest; 0: all.
+        """
 
 
 class CommandObserver(Protocol):

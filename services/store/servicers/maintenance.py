@@ -36,7 +36,7 @@ async def backup_store(
     desk: Desk, request: maintenance_pb2.BackupStoreRequest, caller: Caller
 ) -> maintenance_pb2.BackupStoreResponse:
     """MaintenanceService.BackupStore."""
-    return maintenance_pb2.BackupStoreResponse(bytes=await desk.maintenance.backup(request.path))
+    return maintenance_pb2.BackupStoreResponse(bytes=await desk.maintenance.backup(request.path, request.keep))
 
 
 HANDLERS: Final[Handlers] = {

@@ -142,6 +142,21 @@ async def test_calls_over_tcp_need_certificates_on_both_sides(store: Store) -> N
         assert "not empty" in caught.value.metadata["detail"]
 
 
+async def test_the_role_of_backups_may_make_them_and_nothing_else(store: Store) -> None:
+    authority = Authority(store.data)
+    (certfile, keyfile), (clientcertfile, clientkeyfile) = authority.issue("localhost"), authority.issue("backup")
+    files = {"certfile": certfile.name, "keyfile": keyfile.name, "cafile": authority.cafile.name}
+    port = _free_port()
+    store.configure(listen="127.0.0.1", port=port, **files)
+    client_files = {"clientcertfile": clientcertfile.name, "clientkeyfile": clientkeyfile.name}
+    async with store.running(), store.client(target=f"localhost:{port}", **files, **client_files) as client:
+        assert await client.maintenance.backup(str(store.data / "copy")) > 0
+        for call in (client.open_account("ada"), client.maintenance.compact(), client.delete_account("ada")):
+            with pytest.raises(StoreError) as caught:
+                await call
+            assert caught.value.reason is Reason.PERMISSION_DENIED
+
+
 async def test_a_folder_that_cannot_be_used_is_named(store: Store) -> None:
     (store.data / "store").write_text("not a folder")
     process = await store.start()

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$mailproto/store/v1/maintenance.proto\x12\x12mailproto.store.v1\"#\n\x11\x43heckStoreRequest\x12\x0e\n\x06\x62odies\x18\x01 \x01(\x08\"G\n\x07\x46inding\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\r\n\x05place\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\"C\n\x12\x43heckStoreResponse\x12-\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x1b.mailproto.store.v1.Finding\"\x15\n\x13\x43ompactStoreRequest\"7\n\x14\x43ompactStoreResponse\x12\x10\n\x08segments\x18\x01 \x01(\r\x12\r\n\x05\x62ytes\x18\x02 \x01(\x04\"\"\n\x12\x42\x61\x63kupStoreRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\"$\n\x13\x42\x61\x63kupStoreResponse\x12\r\n\x05\x62ytes\x18\x01 \x01(\x04\x32\xb6\x02\n\x12MaintenanceService\x12]\n\nCheckStore\x12%.mailproto.store.v1.CheckStoreRequest\x1a&.mailproto.store.v1.CheckStoreResponse0\x01\x12\x61\n\x0c\x43ompactStore\x12\'.mailproto.store.v1.CompactStoreRequest\x1a(.mailproto.store.v1.CompactStoreResponse\x12^\n\x0b\x42\x61\x63kupStore\x12&.mailproto.store.v1.BackupStoreRequest\x1a\'.mailproto.store.v1.BackupStoreResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$mailproto/store/v1/maintenance.proto\x12\x12mailproto.store.v1\"#\n\x11\x43heckStoreRequest\x12\x0e\n\x06\x62odies\x18\x01 \x01(\x08\"G\n\x07\x46inding\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\r\n\x05place\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x03 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\"C\n\x12\x43heckStoreResponse\x12-\n\x08\x66indings\x18\x01 \x03(\x0b\x32\x1b.mailproto.store.v1.Finding\"\x15\n\x13\x43ompactStoreRequest\"7\n\x14\x43ompactStoreResponse\x12\x10\n\x08segments\x18\x01 \x01(\r\x12\r\n\x05\x62ytes\x18\x02 \x01(\x04\"0\n\x12\x42\x61\x63kupStoreRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04keep\x18\x02 \x01(\r\"$\n\x13\x42\x61\x63kupStoreResponse\x12\r\n\x05\x62ytes\x18\x01 \x01(\x04\x32\xb6\x02\n\x12MaintenanceService\x12]\n\nCheckStore\x12%.mailproto.store.v1.CheckStoreRequest\x1a&.mailproto.store.v1.CheckStoreResponse0\x01\x12\x61\n\x0c\x43ompactStore\x12\'.mailproto.store.v1.CompactStoreRequest\x1a(.mailproto.store.v1.CompactStoreResponse\x12^\n\x0b\x42\x61\x63kupStore\x12&.mailproto.store.v1.BackupStoreRequest\x1a\'.mailproto.store.v1.BackupStoreResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,9 +42,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COMPACTSTORERESPONSE']._serialized_start=262
   _globals['_COMPACTSTORERESPONSE']._serialized_end=317
   _globals['_BACKUPSTOREREQUEST']._serialized_start=319
-  _globals['_BACKUPSTOREREQUEST']._serialized_end=353
-  _globals['_BACKUPSTORERESPONSE']._serialized_start=355
-  _globals['_BACKUPSTORERESPONSE']._serialized_end=391
-  _globals['_MAINTENANCESERVICE']._serialized_start=394
-  _globals['_MAINTENANCESERVICE']._serialized_end=704
+  _globals['_BACKUPSTOREREQUEST']._serialized_end=367
+  _globals['_BACKUPSTORERESPONSE']._serialized_start=369
+  _globals['_BACKUPSTORERESPONSE']._serialized_end=405
+  _globals['_MAINTENANCESERVICE']._serialized_start=408
+  _globals['_MAINTENANCESERVICE']._serialized_end=718
 # @@protoc_insertion_point(module_scope)

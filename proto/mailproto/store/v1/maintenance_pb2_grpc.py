@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class MaintenanceServiceStub:
-    """For the role `admin` only.
+    """For the role `admin`; a backup also for the role `backup`, which may do nothing else.
     """
 
     def __init__(self, channel):
@@ -53,7 +53,7 @@ class MaintenanceServiceStub:
 
 
 class MaintenanceServiceServicer:
-    """For the role `admin` only.
+    """For the role `admin`; a backup also for the role `backup`, which may do nothing else.
     """
 
     def CheckStore(self, request, context):
@@ -104,7 +104,7 @@ def add_MaintenanceServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class MaintenanceService:
-    """For the role `admin` only.
+    """For the role `admin`; a backup also for the role `backup`, which may do nothing else.
     """
 
     @staticmethod

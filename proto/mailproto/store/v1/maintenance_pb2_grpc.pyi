@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class MaintenanceServiceStub:
-    """For the role `admin` only."""
+    """For the role `admin`; a backup also for the role `backup`, which may do nothing else."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -42,7 +42,7 @@ class MaintenanceServiceStub:
 
 @_typing.type_check_only
 class MaintenanceServiceAsyncStub(MaintenanceServiceStub):
-    """For the role `admin` only."""
+    """For the role `admin`; a backup also for the role `backup`, which may do nothing else."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CheckStore: _aio.UnaryStreamMultiCallable[_maintenance_pb2.CheckStoreRequest, _maintenance_pb2.CheckStoreResponse]  # type: ignore[assignment]
@@ -53,7 +53,7 @@ class MaintenanceServiceAsyncStub(MaintenanceServiceStub):
     """Writes a copy of the store that is consistent in itself into a folder on the store's machine."""
 
 class MaintenanceServiceServicer(metaclass=_abc_1.ABCMeta):
-    """For the role `admin` only."""
+    """For the role `admin`; a backup also for the role `backup`, which may do nothing else."""
 
     @_abc_1.abstractmethod
     def CheckStore(
