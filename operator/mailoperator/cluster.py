@@ -41,6 +41,7 @@ KINDS: Final[Mapping[str, Any]] = {
         ("apps", "v1", "Deployment", "deployments"),
         ("apps", "v1", "StatefulSet", "statefulsets"),
         ("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
+        ("batch", "v1", "CronJob", "cronjobs"),
         ("events.k8s.io", "v1", "Event", "events"),
         ("monitoring.coreos.com", "v1", "PodMonitor", "podmonitors"),
         ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),

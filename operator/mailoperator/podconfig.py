@@ -64,6 +64,12 @@ def store_values(service: MailService) -> Values:
     return {**others, STORE: own, "log": _given(service, "log"), "trace": _given(service, "trace")}
 
 
+def backup_values(service: MailService) -> Values:
+    """What who asks for backups has to know: where the store is."""
+    others = {name: {"enable": False} for name in front_ends()}
+    return {**others, STORE: _store_of_front_end(service), "log": _given(service, "log")}
+
+
 def _admin(role: str) -> dict[str, Any]:
     """Health and metrics: for the kubelet and for Prometheus, which come from outside of the pod."""
     return {"adminlisten": EVERYWHERE, "adminport": ADMIN_PORTS[role]}

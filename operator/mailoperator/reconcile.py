@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from mailoperator import events, inputs, pki
-from mailoperator.children import children, roles
+from mailoperator.children import children, identities, roles
 from mailoperator.cluster import OPTIONAL, Cluster, Refused
 from mailoperator.crd import KIND
 from mailoperator.pki import Identity
@@ -26,7 +26,7 @@ from services import __version__
 Thing = dict[str, Any]
 
 PRUNED: Final = (
-    "HorizontalPodAutoscaler", "PodDisruptionBudget", "PodMonitor", "Deployment", "StatefulSet", "Service",
+    "CronJob", "HorizontalPodAutoscaler", "PodDisruptionBudget", "PodMonitor", "Deployment", "StatefulSet", "Service",
     "NetworkPolicy", "ConfigMap", "Secret", "ServiceAccount",
 )  # fmt: skip
 """Kinds of which a MailService may own objects, in the order in which they are deleted."""
@@ -72,7 +72,7 @@ class Reconciler:
         now = self._clock()
         authority = pki.authority(f"mailkeep {service.name}", now, await self._held(service, "ca"))
         signer, made = pki.signer(authority, now), [self._secret(service, "ca", "", authority)]
-        for role in roles(service):
+        for role in identities(service):
             hosts = [service.host(role), f"{service.host(role)}.cluster.local"] if role == STORE else []
             current = await self._held(service, role, "identity")
             made.append(

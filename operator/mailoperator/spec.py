@@ -16,6 +16,7 @@ from mailoperator.schema import SERVICE_PORTS, front_ends, option_rows
 PAUSE_ANNOTATION: Final = f"{GROUP}/paused"
 MANAGER: Final = "mailkeep-operator"
 STORE: Final = "store"
+BACKUP: Final = "backup"
 
 CONTAINER_PORTS: Final[Mapping[str, Mapping[str, int]]] = {
     "pop": {"port": 1110, "sslport": 1995, "proxyport": 2110, "proxysslport": 2995},
@@ -64,6 +65,18 @@ class MailService:
         """The front ends that are enabled, in the order of the table."""
         known = (FrontEnd(self, name) for name in front_ends() if name in CONTAINER_PORTS)
         return tuple(each for each in known if each.options["enable"])
+
+    @property
+    def backup(self) -> Mapping[str, Any] | None:
+        """When backups are made, and where to."""
+        wanted: Mapping[str, Any] | None = self.spec[STORE].get("backup")
+        return wanted
+
+    @property
+    def restore_from(self) -> Mapping[str, Any] | None:
+        """The backup that an empty store begins with."""
+        wanted: Mapping[str, Any] | None = self.spec[STORE].get("restoreFrom")
+        return wanted
 
     def object_name(self, role: str, what: str = "") -> str:
         """The name of an object of a role: `mail-imap`, `mail-imap-config`."""

@@ -142,4 +142,33 @@ def store_properties() -> dict[str, Schema]:
         {"size": size, "storageClassName": _text("Storage class; by default the cluster's. Cannot be changed.")},
         rules.STORAGE,
     )
-    return {"storage": storage, **pod_properties()}
+    return {"storage": storage, "backup": _backup(), "restoreFrom": _restore_from(), **pod_properties()}
+
+
+def _backup() -> Schema:
+    properties = {
+        "claimName": _text(
+            "Claim of the volume that backups are written to; it must be there. Mounted in the store's pod."
+        ),
+        "schedule": {**_text("When, in the form of cron.", 100), "default": "0 3 * * *"},
+        "keep": _int("Backups that stay, the newest.", 1, 1000, default=7),
+    }
+    return {
+        "type": "object",
+        "description": "Backups of the running store to a volume of their own.",
+        "required": ["claimName"],
+        "properties": properties,
+    }
+
+
+def _restore_from() -> Schema:
+    path = {
+        **_text("Folder of the backup on that volume; by default the newest."),
+        "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$",
+    }
+    return {
+        "type": "object",
+        "description": "A backup that the store begins with; where it has mail already nothing is restored.",
+        "required": ["claimName"],
+        "properties": {"claimName": _text("Claim of the volume with the backups."), "path": path},
+    }

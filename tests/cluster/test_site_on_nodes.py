@@ -173,6 +173,23 @@ def renewed(site: RealSite, name: str, old: object) -> bool:
     return bool(found) and found[0]["data"] != old
 
 
+def test_a_backup_is_restored_into_another_namespace(site: RealSite) -> None:
+    site.backup_volume()
+    site.upgrade(store={"backup": {"claimName": "copies"}})
+    site.ready()
+    words = ("create", "job", "now", "--from", f"cronjob/{NAME}-backup", "-n", site.namespace)
+    site.server.kubectl(*words)
+    site.server.kubectl(
+        "wait", "--for=condition=Complete", "job/now", "-n", site.namespace, "--timeout=110s", seconds=120
+    )
+    expected = site.subjects()
+    other = RealSite(site.server, "again")
+    other.spec["store"]["restoreFrom"] = {"claimName": "copies"}
+    other.install(copies_of=site)
+    assert other.subjects() == expected
+    helm(site.server, "uninstall", NAME, "-n", other.namespace, "--wait")
+
+
 def test_mail_outlives_uninstalling_and_comes_back(site: RealSite) -> None:
     before = site.subjects()
     helm(site.server, "uninstall", NAME, "-n", site.namespace, "--wait")

@@ -308,3 +308,42 @@ def test_every_reference_is_of_an_option_that_exists() -> None:
         for option in reference.files:
             row = TABLE[f"{reference.group}.{option}"].option
             assert row.live or reference.field == "directory.users.secretRef", "pods take a change"
+
+
+BACKUPS = {
+    "backup": {"claimName": "copies", "schedule": "0 1 * * *", "keep": 3},
+    "restoreFrom": {"claimName": "copies"},
+}
+
+
+def test_backups_are_asked_for_and_written_by_the_store() -> None:
+    made = built(service(store=BACKUPS))
+    job = made["CronJob", "mail-backup"]["spec"]
+    assert (job["schedule"], job["concurrencyPolicy"]) == ("0 1 * * *", "Forbid")
+    pod = job["jobTemplate"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["command"][-4:] == ["--dated", "--keep", "3", "/var/lib/mailkeep-backup"]
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert not pod["automountServiceAccountToken"]
+    assert "copies" not in str(pod["volumes"]), "who asks does not see the copies"
+    store = template("store", store=BACKUPS)["spec"]
+    claims = {
+        each["name"]: each["persistentVolumeClaim"] for each in store["volumes"] if "persistentVolumeClaim" in each
+    }
+    assert claims == {
+        "backup": {"claimName": "copies", "readOnly": False},
+        "restore": {"claimName": "copies", "readOnly": True},
+    }
+    callers = made["NetworkPolicy", "mail-store"]["spec"]["ingress"][1]["from"]
+    assert {each["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for each in callers} >= {"backup"}
+    assert made["NetworkPolicy", "mail-backup"]["spec"]["ingress"] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"), [("", ["--latest", "/var/lib/mailkeep-restore"]), ("a", ["/var/lib/mailkeep-restore/a"])]
+)
+def test_an_empty_store_begins_with_a_backup(path: str, expected: list[str]) -> None:
+    wanted = {"claimName": "copies", **({"path": path} if path else {})}
+    (container,) = template("store", store={"restoreFrom": wanted})["spec"]["initContainers"]
+    assert container["command"] == ["mailkeep", "store", "restore", "--if-absent", *expected]
+    assert "initContainers" not in template("store")["spec"]

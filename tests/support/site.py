@@ -75,13 +75,16 @@ class RealSite:
 
     # -- making it
 
-    def install(self) -> None:
-        """Namespace, volume, accounts, and the chart; until it is ready."""
+    def install(self, copies_of: RealSite | None = None) -> None:
+        """Namespace, volume, accounts, and the chart; until it is ready. `copies_of`: with that site's backups."""
         restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
         self.server.apply(
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace, "labels": restricted}}
         )
-        self._volume()
+        self._storage_class()
+        self._volume(self.namespace)
+        if copies_of:
+            self.backup_volume(copies_of)
         self.users(USER)
         account = {"address": USER, "password": PASSWORD}
         meta = {"name": "account", "namespace": self.namespace}
@@ -105,11 +108,15 @@ class RealSite:
         thing = {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "stringData": {"users.yaml": content}}
         self.server.apply(thing)
 
-    def _volume(self) -> None:
-        folder = self.server.folder / "volumes" / self.namespace
-        folder.mkdir(parents=True)
-        folder.chmod(0o777)
-        terms = [{"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["n1"]}]}]
+    def backup_volume(self, of: RealSite | None = None) -> None:
+        """A volume for backups and the claim `copies` on it; `of`: on that site's."""
+        self._volume(f"{self.namespace}-copies", f"{(of or self).namespace}-copies", claim="copies")
+        claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+        claim |= {"volumeName": f"{self.namespace}-copies", "storageClassName": self.namespace}
+        meta = {"name": "copies", "namespace": self.namespace}
+        self.server.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta, "spec": claim})
+
+    def _storage_class(self) -> None:
         self.server.apply(
             {
                 "apiVersion": "storage.k8s.io/v1",
@@ -117,20 +124,23 @@ class RealSite:
                 "metadata": {"name": self.namespace},
                 "provisioner": "kubernetes.io/no-provisioner",
                 "volumeBindingMode": "WaitForFirstConsumer",
-            },
-            {
-                "apiVersion": "v1",
-                "kind": "PersistentVolume",
-                "metadata": {"name": self.namespace},
-                "spec": {
-                    "capacity": {"storage": "1Gi"},
-                    "accessModes": ["ReadWriteOnce"],
-                    "storageClassName": self.namespace,
-                    "local": {"path": str(folder)},
-                    "nodeAffinity": {"required": {"nodeSelectorTerms": terms}},
-                },
-            },
+            }
         )
+
+    def _volume(self, name: str, folder: str = "", claim: str = f"data-{NAME}-store-0") -> None:
+        path = self.server.folder / "volumes" / (folder or name)
+        path.mkdir(parents=True, exist_ok=True)
+        path.chmod(0o777)
+        terms = [{"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["n1"]}]}]
+        spec = {
+            "capacity": {"storage": "1Gi"},
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": self.namespace,
+            "claimRef": {"name": claim, "namespace": self.namespace},
+            "local": {"path": str(path)},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": terms}},
+        }
+        self.server.apply({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name}, "spec": spec})
 
     # -- looking at it
 

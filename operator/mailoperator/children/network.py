@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from mailoperator.spec import ADMIN_PORTS, STORE, STORE_PORT, FrontEnd, MailService
+from mailoperator.spec import ADMIN_PORTS, BACKUP, STORE, STORE_PORT, FrontEnd, MailService
 
 Child = dict[str, Any]
 
@@ -15,12 +15,14 @@ def network_children(service: MailService) -> list[Child]:
     """One policy for each role; none where the spec wants none."""
     if not service.spec["network"]["policies"]:
         return []
-    return [store_policy(service), *(front_end_policy(each) for each in service.front_ends)]
+    found = [store_policy(service), *(front_end_policy(each) for each in service.front_ends)]
+    return [*found, *([backup_policy(service)] if service.backup else [])]
 
 
 def store_policy(service: MailService) -> Child:
-    """In: calls from this site's front ends, scrapes and probes. Out: names, and traces where they are wanted."""
-    callers = [{"podSelector": {"matchLabels": service.selector(each.name)}} for each in service.front_ends]
+    """In: calls from front ends and backups, scrapes and probes. Out: names, and traces where they are wanted."""
+    names = [*(each.name for each in service.front_ends), *([BACKUP] if service.backup else [])]
+    callers = [{"podSelector": {"matchLabels": service.selector(name)}} for name in names]
     ingress: list[Child] = [{"ports": [_tcp(ADMIN_PORTS[STORE])]}]
     if callers:
         ingress.append({"from": callers, "ports": [_tcp(STORE_PORT)]})
@@ -31,8 +33,7 @@ def front_end_policy(front_end: FrontEnd) -> Child:
     """In: clients, scrapes and probes. Out: the store, names, and what `network.egress` lists."""
     service = front_end.service
     opened = [_tcp(inside) for _, inside in front_end.ports.values()]
-    store = {"to": [{"podSelector": {"matchLabels": service.selector(STORE)}}], "ports": [_tcp(STORE_PORT)]}
-    egress = [store, _DNS, *_collector(service), *service.spec["network"].get("egress", [])]
+    egress = [_to_store(service), _DNS, *_collector(service), *service.spec["network"].get("egress", [])]
     return _policy(service, front_end.name, [{"ports": [*opened, _tcp(ADMIN_PORTS[front_end.name])]}], egress)
 
 
@@ -40,6 +41,15 @@ def _collector(service: MailService) -> list[Child]:
     """The way to the collector of traces, wherever its host is: policies know no names."""
     port = service.spec["trace"].get("endpoint", "").rpartition(":")[2]
     return [{"ports": [_tcp(int(port))]}] if port.isdecimal() else []
+
+
+def backup_policy(service: MailService) -> Child:
+    """In: nobody. Out: the store, and names."""
+    return _policy(service, BACKUP, [], [_to_store(service), _DNS])
+
+
+def _to_store(service: MailService) -> Child:
+    return {"to": [{"podSelector": {"matchLabels": service.selector(STORE)}}], "ports": [_tcp(STORE_PORT)]}
 
 
 def _policy(service: MailService, role: str, ingress: list[Child], egress: list[Child]) -> Child:

@@ -18,6 +18,24 @@ HASH_ANNOTATION: Final = "mailkeep.dev/restart-hash"
 
 Pod = dict[str, Any]
 
+POD_SECURITY: Final[Pod] = {
+    "runAsNonRoot": True,
+    "runAsUser": USER,
+    "runAsGroup": USER,
+    "fsGroup": USER,
+    "fsGroupChangePolicy": "OnRootMismatch",
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+CONTAINER_SECURITY: Final[Pod] = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+ENVIRONMENT: Final[list[Pod]] = [
+    {"name": "MAILKEEP_CONFIG", "value": f"{CONFIG_FOLDER}/{FILE}"},
+    {"name": "MAILKEEP_DATA", "value": DATA_FOLDER},
+]
+
 
 def template(service: MailService, role: str, container: Pod, volumes: list[Pod], config_hash: str) -> Pod:
     """The pod template of a role; `container` is its container without what every container has."""
@@ -36,16 +54,9 @@ def _pod(service: MailService, role: str, container: Pod, volumes: list[Pod]) ->
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": ENDPOINT_SECONDS + options["drainseconds"] + MARGIN_SECONDS,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": POD_SECURITY,
         "containers": [{**_container(service, role), **container}],
-        "volumes": [*_common_volumes(service, role), *volumes],
+        "volumes": [*common_volumes(service, role), *volumes],
     }
     return {**pod, **_placement(service, role, options)}
 
@@ -56,16 +67,9 @@ def _container(service: MailService, role: str) -> Pod:
         "image": service.spec["image"],
         "imagePullPolicy": service.spec["imagePullPolicy"],
         "command": ["python3", "-m", f"services.{role}"],
-        "env": [
-            {"name": "MAILKEEP_CONFIG", "value": f"{CONFIG_FOLDER}/{FILE}"},
-            {"name": "MAILKEEP_DATA", "value": DATA_FOLDER},
-        ],
+        "env": ENVIRONMENT,
         "resources": service.spec[role].get("resources", {}),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": CONTAINER_SECURITY,
         # A slow start is none of liveness's business; a store that is away makes a front end not ready, never dead.
         "startupProbe": _probe(role, "/healthz", periodSeconds=2, failureThreshold=60),
         "livenessProbe": _probe(role, "/healthz", periodSeconds=10, timeoutSeconds=5, failureThreshold=6),
@@ -87,7 +91,8 @@ def mounts(role: str) -> list[Pod]:
     ]
 
 
-def _common_volumes(service: MailService, role: str) -> list[Pod]:
+def common_volumes(service: MailService, role: str) -> list[Pod]:
+    """The configuration of the role, and its certificate towards the store."""
     return [
         {"name": "config", "configMap": {"name": service.object_name(role, "config")}},
         {"name": "identity", "secret": {"secretName": service.object_name(role, "identity"), "defaultMode": 0o440}},

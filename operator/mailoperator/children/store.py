@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mailoperator.children.backup import restorers, store_mounts, store_volumes
 from mailoperator.children.pods import mounts, template
 from mailoperator.podconfig import DATA_FOLDER, restart_hash, store_values
 from mailoperator.spec import ADMIN_PORTS, STORE, STORE_PORT, MailService
@@ -23,8 +24,11 @@ def stateful_set(service: MailService) -> Child:
             {"name": "grpc", "containerPort": STORE_PORT, "protocol": "TCP"},
             {"name": "admin", "containerPort": ADMIN_PORTS[STORE], "protocol": "TCP"},
         ],
-        "volumeMounts": [*mounts(STORE), {"name": "data", "mountPath": DATA_FOLDER}],
+        "volumeMounts": [*mounts(STORE), {"name": "data", "mountPath": DATA_FOLDER}, *store_mounts(service)],
     }
+    pod = template(service, STORE, container, store_volumes(service), restart_hash(store_values(service)))
+    if before := restorers(service):
+        pod["spec"]["initContainers"] = before
     return {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
@@ -36,7 +40,7 @@ def stateful_set(service: MailService) -> Child:
             "revisionHistoryLimit": 3,
             "selector": {"matchLabels": service.selector(STORE)},
             "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"},
-            "template": template(service, STORE, container, [], restart_hash(store_values(service))),
+            "template": pod,
             "volumeClaimTemplates": [_claim(service)],
         },
     }
