@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from services.common.connection import Answer, Connection, Farewell
+from services.common.connection import Answer, Connection
+from services.common.farewell import Farewell
 from services.common.linebuffer import LineBuffer, LineTooLongError
 from services.common.listening import Listener
 from services.common.live import Live

@@ -21,13 +21,13 @@ from __future__ import annotations
 from asyncio import BaseTransport, CancelledError, Future
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from enum import Enum, IntEnum
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, cast
 
 from services.common.access.patterns import Host
 from services.common.channel import CLOSING, LOST, RESTING, RUNNING, SHAKING, UNREAD, Channel
+from services.common.farewell import DATA, EXPIRY, IDLE, Clock, Farewell
 from services.common.later import Later, Reply
 from services.common.limits import in_slot, without_slot
 from services.common.peer import Forwarded, Peer
@@ -43,38 +43,6 @@ Answer: TypeAlias = "bytes | Coroutine[Any, Any, bytes] | Later[Any]"
 
 SHARE: Final = 64
 KICK_SECONDS: Final = 5.0
-
-
-class Clock(IntEnum):
-    """Which time-out runs. LOGIN is not put forward by anything; IDLE by each command that is understood (a result
-    other than `bad`); DATA by every byte that arrives (a literal, a message).
-    """
-
-    LOGIN = 0
-    IDLE = 1
-    DATA = 2
-
-
-# Names of the module are found faster than members of an enum, on a path that every command takes.
-IDLE: Final = Clock.IDLE
-DATA: Final = Clock.DATA
-
-
-class Farewell(Enum):
-    """Why the server ends the session by itself."""
-
-    LOGIN = "login took too long"
-    IDLE = "idle for too long"
-    DATA = "data stopped coming"
-    SHUTDOWN = "the service is going down"
-    KICKED = "ended by an administrator"
-
-
-EXPIRY: Final[dict[Clock, Farewell]] = {
-    Clock.LOGIN: Farewell.LOGIN,
-    Clock.IDLE: Farewell.IDLE,
-    Clock.DATA: Farewell.DATA,
-}
 
 
 class Connection(Channel):

@@ -18,9 +18,10 @@ from services.common.accepting import Acceptor
 from services.common.accessoptions import AccessOptions
 from services.common.badguys import BadGuys
 from services.common.clocks import Wheel
-from services.common.connection import Clock, Connection
+from services.common.connection import Connection
 from services.common.domain import SessionInfo
 from services.common.door import PROXY, Door, TurnedAway
+from services.common.farewell import Clock
 from services.common.hostnames import HostNames
 from services.common.limits import CommandSlots
 from services.common.listening import BACKLOG, Listener, bound, open_socket, remove_path

@@ -17,7 +17,8 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from services.common.channel import CLOSING, LOST, RUNNING
-from services.common.connection import Answer, Clock, Connection, Farewell
+from services.common.connection import Answer, Connection
+from services.common.farewell import Clock, Farewell
 from services.common.peer import Forwarded
 from services.common.telemetry import SESSION
 from services.http.replies import STANDING_HEADERS, problem_bytes, turned_away

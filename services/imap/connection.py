@@ -11,8 +11,9 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from services.common.connection import Clock, Connection, Farewell
+from services.common.connection import Connection
 from services.common.errors import FAULTS, Reason, StoreError, result_of
+from services.common.farewell import Clock, Farewell
 from services.common.later import Later
 from services.common.limits import without_slot
 from services.common.sasl.exchange import MAX_RESPONSE

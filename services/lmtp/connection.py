@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
-from services.common.connection import Answer, Clock, Connection, Farewell
+from services.common.connection import Answer, Connection
+from services.common.farewell import Clock, Farewell
 from services.common.listening import Listener
 from services.common.streamserver import StreamServer
 from services.lmtp import handlers, replies

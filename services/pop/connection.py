@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from services.common.connection import Answer, Connection, Farewell
+from services.common.connection import Answer, Connection
 from services.common.directory import DirectoryUnavailable
 from services.common.errors import StoreError, result_of
+from services.common.farewell import Farewell
 from services.common.listening import Listener
 from services.common.streamserver import StreamServer
 from services.pop import authentication, replies

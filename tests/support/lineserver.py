@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from services.common.connection import Answer, Clock, Connection, Farewell
+from services.common.connection import Answer, Connection
+from services.common.farewell import Clock, Farewell
 from services.common.later import Later
 from services.common.limits import without_slot
 from services.common.linebuffer import LineBuffer

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from services.common.connection import Farewell
 from services.common.directory import AddressUnknown
 from services.common.errors import Reason
+from services.common.farewell import Farewell
 from services.common.live import Live
 from services.common.options import Configuration, LmtpOptions
 from services.lmtp import handlers
