@@ -21,6 +21,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
+from bench.__main__ import settled
 from bench.links import ImapLink, LmtpLink
 from bench.servers import Mailkeep, processes, proportional_set
 from services.common.samplemail import sample_mails
@@ -47,8 +48,8 @@ def arguments() -> argparse.Namespace:
 class HttpMailkeep(Mailkeep):
     """With the HTTP service."""
 
-    imap, pop, lmtp, http = 3143, 3110, 3524, 3990
-    metrics = (3943, 3910, 3924)
+    imap, pop, lmtp, http = 6143, 6110, 6524, 6990
+    metrics = (6943, 6910, 6924)
 
     def __init__(self, data: Path) -> None:
         super().__init__(data)
@@ -56,8 +57,8 @@ class HttpMailkeep(Mailkeep):
             "MAILKEEP_HTTP_ENABLE": "yes",
             "MAILKEEP_HTTP_PORT": str(self.http),
             "MAILKEEP_HTTP_ENABLESSLPORT": "no",
-            "MAILKEEP_HTTP_ADMINPORT": "3980",
-            "MAILKEEP_STORE_ADMINPORT": "3964",
+            "MAILKEEP_HTTP_ADMINPORT": "6980",
+            "MAILKEEP_STORE_ADMINPORT": "6964",
             "MAILKEEP_HTTP_MAXSESSIONSPERADDRESS": "0",
             "MAILKEEP_HTTP_MAXSESSIONSPERUSER": "0",
         }
@@ -233,6 +234,7 @@ async def main(options: argparse.Namespace) -> None:
     await server.start([USER], PASSWORD)
     try:
         await fill(server, options.messages)
+        await settled(server)
         client = await Client.open(server.http)
         # First of all: what other operations leave behind would be counted, or given back meanwhile.
         if options.idle:
