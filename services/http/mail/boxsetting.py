@@ -157,12 +157,17 @@ async def _update(work: Work, index: Index, box: MailboxStatus, patch: Mapping[s
             await store.rename_mailbox(account_id, box.name, name)
         except StoreError as error:
             raise _of_name(error) from None
-    if name != box.name and box.subscribed:
-        # Subscriptions are names (RFC 9051 section 6.3.7).
-        await store.subscribe(account_id, box.name, False)
+        await _take_subscriptions_along(work, index, box.name, name)
+    if subscribed != box.subscribed:
         await store.subscribe(account_id, name, subscribed)
-    elif subscribed != box.subscribed:
-        await store.subscribe(account_id, name, subscribed)
+
+
+async def _take_subscriptions_along(work: Work, index: Index, old: str, new: str) -> None:
+    """Subscriptions are names (RFC 9051 section 6.3.7): those of a mailbox and all below it follow its rename."""
+    for each in index.boxes.values():
+        if each.subscribed and (each.name == old or each.name.startswith(old + SEPARATOR)):
+            await work.service.store.subscribe(work.account_id, each.name, False)
+            await work.service.store.subscribe(work.account_id, new + each.name[len(old) :], True)
 
 
 # ---- destroy --------------------------------------------------------------------------------------------------------

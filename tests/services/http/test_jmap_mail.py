@@ -102,6 +102,18 @@ async def test_mailboxes_are_made_changed_and_destroyed(jmap: Jmap) -> None:
     assert set(changes["destroyed"]) == {above, below}
 
 
+async def test_subscriptions_follow_a_rename(jmap: Jmap) -> None:
+    made = await jmap.call("Mailbox/set", create={
+        "a": {"name": "Above", "isSubscribed": True}, "b": {"name": "Below", "parentId": "#a", "isSubscribed": True},
+        "c": {"name": "Other", "parentId": "#a"},
+    })  # fmt: skip
+    a, b, c = (made["created"][key]["id"] for key in "abc")
+    await jmap.call("Mailbox/set", update={a: {"name": "Renamed"}})
+    boxes = {box["id"]: box for box in (await jmap.call("Mailbox/get", ids=[a, b, c]))["list"]}
+    assert [boxes[each]["isSubscribed"] for each in (a, b, c)] == [True, True, False]
+    assert boxes[a]["name"] == "Renamed"
+
+
 async def test_a_mailbox_with_mail_goes_only_when_asked_twice(jmap: Jmap, store: StoreFixture) -> None:
     box = (await jmap.call("Mailbox/set", create={"a": {"name": "Full"}}))["created"]["a"]["id"]
     await filled(store, mail(), mail(), mailbox="Full")
