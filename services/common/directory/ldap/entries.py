@@ -68,6 +68,7 @@ ACTIVE_DIRECTORY: Final = Profile(
 )
 MEMBERS: Final = ("member", "uniqueMember", "memberUid")
 """What a group has its members in."""
+_SPACED: Final = re.compile(r"\s*([,=+])\s*")
 _UID_MARK: Final = "\0"
 """Before a name that is no DN."""
 ROLES: Final = frozenset(each.name for each in fields(Profile))
@@ -213,7 +214,7 @@ def _scram(text: str) -> list[str]:
 
 def same_dn(dn: str) -> str:
     """A form in which equal names of the directory are equal: lower case, no spaces around separators."""
-    return re.sub(r"\s*([,=+])\s*", r"\1", dn.strip()).lower()
+    return _SPACED.sub(r"\1", dn.strip()).lower()
 
 
 def members(attributes: Attributes) -> frozenset[str]:
@@ -224,4 +225,6 @@ def members(attributes: Attributes) -> frozenset[str]:
 
 def is_member(attributes: Attributes, dn: str, names: frozenset[str]) -> bool:
     """Whether an entry is among the members of a group."""
+    if not names:
+        return False
     return same_dn(dn) in names or any(_UID_MARK + value.lower() in names for value in attributes.get("uid", ()))
