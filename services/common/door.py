@@ -125,7 +125,8 @@ class Door:
         why = self.bars(visitor)
         if why is not None:
             return why
-        limit = self._limits.of(visitor.address)
+        # A proxy that speaks for itself has as many connections as it has clients.
+        limit = 0 if self.trusts(visitor.address) else self._limits.of(visitor.address)
         if limit and self._registry.from_address(visitor.address) >= limit:
             visitor.log.info("connection limit reached", limit=limit)
             return TurnedAway.ADDRESS

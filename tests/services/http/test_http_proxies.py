@@ -110,6 +110,16 @@ async def test_limits_count_the_clients(store: StoreFixture) -> None:
         assert (await one.get("/", headers=by(CLIENT))).status == 200
 
 
+async def test_a_proxy_s_own_connections_have_no_limit(store: StoreFixture) -> None:
+    options = replace(OPTIONS, maxsessionsperaddress=1)
+    async with (
+        http_service(store, http=options, access=TRUSTED) as http,
+        http.browser() as one,
+        http.browser() as other,
+    ):
+        assert [(await each.get("/")).status for each in (one, other, one)] == [200, 200, 200]
+
+
 async def test_a_login_is_bound_to_the_client_s_address(store: StoreFixture) -> None:
     options = replace(OPTIONS, ipsecurity=True)
     async with http_service(store, http=options, access=TRUSTED) as http, http.browser() as browser:
