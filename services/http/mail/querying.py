@@ -34,6 +34,8 @@ SNIPPET: Final = 240
 """Characters around what was found; RFC 8621 section 5 wants at most 255 octets of preview, mark-up apart."""
 _PREFIX: Final = re.compile(r"(?:\s*(?:re|fwd?|aw|wg)(?:\[\d+\])?\s*:\s*|\s*\[[^\]]{0,64}\]\s*)+", re.IGNORECASE)
 TRIES: Final = 8
+STEP: Final = 4_000
+"""Emails that are looked at before others have their turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,23 +132,33 @@ async def email_query_changes(work: Work, arguments: Arguments) -> Answers:
 
 async def _results(work: Work, asked: _Asked) -> tuple[Index, Sequence[int]]:
     """What a query finds, all of it, and the index that it was found in, until the next await."""
-    for _ in range(TRIES):
+    for left in reversed(range(TRIES)):
         index = await work.index()
         modseq = index.modseq
         gathered = await _gather(work, index, asked)
         index = await work.index()
+        if index.modseq != modseq:
+            continue
+        # The last try is made at once: an account in which something always happens gets its answer, too.
+        found = await _found(index, asked, gathered, STEP if left else len(index.order) + 1)
         if index.modseq == modseq:
-            found = _found(index, asked, gathered)
             index.keep(asked.key, found)
             return index, found
     raise MethodError("serverUnavailable", "the account changes too fast")
 
 
-def _found(index: Index, asked: _Asked, gathered: Gathered) -> Sequence[int]:
-    test = asked.filter.make(index, gathered)
-    emails = index.emails
+async def _found(index: Index, asked: _Asked, gathered: Gathered, step: int) -> Sequence[int]:
+    """What a filter finds, in order; others have their turn after each `step` emails, and the index may change then."""
+    test, emails, modseq = asked.filter.make(index, gathered), index.emails, index.modseq
     # Newest first: what the other sorts leave equal stands so, too.
-    found = [email for _, number in reversed(index.order) if test(email := emails[number])]
+    numbers = [number for _, number in reversed(index.order)]
+    found: list[Email] = []
+    for start in range(0, len(numbers), step):
+        if start:
+            await asyncio.sleep(0)
+            if index.modseq != modseq:
+                return ()
+        found += [email for number in numbers[start : start + step] if test(email := emails[number])]
     if not asked.newest_first:
         for comparator in reversed(asked.sort):
             found.sort(key=comparator.key(index), reverse=not comparator.ascending)

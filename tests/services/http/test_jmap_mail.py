@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from services.common.domain import DELETED, FLAGGED, SEEN, FlagChange, FlagOperation
-from tests.support.http import USER, Jmap
+from services.http.mail import querying
+from tests.support.http import USER, HttpFixture, Jmap, jmap_client
 from tests.support.jmapmail import MIXED, filled, ids, subjects
 from tests.support.store import StoreFixture
 from tests.support.stores import mail
@@ -314,6 +316,22 @@ async def test_windows(jmap: Jmap, store: StoreFixture) -> None:
     assert (await jmap.refused("Email/query", limit=-1))["type"] == "invalidArguments"
     assert (await jmap.call("Email/query", calculateTotal=True, limit=1))["total"] == 7
     assert "total" not in await jmap.call("Email/query")
+
+
+async def test_long_queries_let_others_have_their_turn_and_miss_no_change(
+    jmap: Jmap, http: HttpFixture, store: StoreFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(querying, "STEP", 2)
+    await filled(store, *(mail(f"number {number}") for number in range(9)))
+    sort = [{"property": "size"}, {"property": "subject"}]
+    assert await subjects(jmap, sort=sort) == [f"number {number}" for number in range(9)]
+    async with jmap_client(http) as other:
+        waiting = [asyncio.create_task(ids(jmap, filter={"subject": "number"}, sort=sort)) for _ in range(3)]
+        await filled(store, mail("number 9"))
+        await other.mailboxes()
+        found = await asyncio.gather(*waiting)
+    assert all(len(each) in (9, 10) for each in found)
+    assert len(await ids(jmap, filter={"subject": "number"}, sort=sort)) == 10
 
 
 @pytest.mark.rfc("8621", "4.4.3")
