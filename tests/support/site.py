@@ -161,7 +161,7 @@ class RealSite:
         return self.server.get(kind, name, self.namespace)
 
     def pods(self, role: str = "") -> dict[str, tuple[str, int]]:
-        """Name -> (uid, restarts) of the pods, of one role or of all."""
+        """Name -> (uid, restarts) of the pods that are to stay, of one role or of all."""
         label = f"app.kubernetes.io/component={role}" if role else "app.kubernetes.io/name=mailkeep"
         words = ("get", "pods", "-n", self.namespace, "-l", label, "-o", "json")
         found = json.loads(self.server.kubectl(*words).stdout)["items"]
@@ -171,6 +171,7 @@ class RealSite:
                 sum(one["restartCount"] for one in each["status"].get("containerStatuses", ())),
             )
             for each in found
+            if "deletionTimestamp" not in each["metadata"]
         }
 
     def address(self, role: str) -> str:
