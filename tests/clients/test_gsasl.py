@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.certificates import make_certificate
+from tests.support.processes import eventually
 from tests.support.running import PASSWORD, USER, RunningServices, running
 
 pytestmark = pytest.mark.clients
@@ -65,5 +66,6 @@ def test_logs_in_by_what_it_thinks_best(
 
 def test_a_new_password_counts_for_scram_too(services: RunningServices, folder: Path) -> None:
     services.command("account", "passwd", USER, "--password-stdin", given="another one\n")
-    assert log_in(services, folder, "--no-starttls", password="another one")[0]
+    # The users file is looked at once a second.
+    eventually(lambda: log_in(services, folder, "--no-starttls", password="another one")[0], pause=0.2)
     assert not log_in(services, folder, "--no-starttls")[0]

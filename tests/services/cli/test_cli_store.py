@@ -60,6 +60,25 @@ def test_check_and_compact(services: RunningServices) -> None:
     assert "given back" in services.command("store", "compact").stdout
 
 
+def test_backups_by_date_of_which_the_newest_stay_and_the_newest_is_restored(
+    services: RunningServices, tmp_path: Path
+) -> None:
+    folder = tmp_path / "backups"
+    (folder / "something else").mkdir(parents=True)
+    made = []
+    for _ in range(3):
+        made.append(Path(services.json("store", "backup", str(folder), "--dated", "--keep", "2")["path"]))
+        time.sleep(1.1)  # the names have seconds
+    assert {path.name for path in folder.iterdir()} == {made[1].name, made[2].name, "something else"}
+    assert "--keep needs --dated" in services.refused("store", "backup", str(folder / "x"), "--keep", "2")[1]
+    other = RunningServices(tmp_path / "other")
+    assert "no finished backup" in other.refused("store", "restore", "--latest", str(tmp_path))[1]
+    done = other.command("store", "restore", "--latest", str(folder), "--json", check=False)
+    assert json.loads(done.stdout) == {"findings": []}
+    assert other.json("store", "restore", "--latest", "--if-absent", str(folder))["restored"] is False
+    assert "is not empty" in other.refused("store", "restore", "--latest", str(folder))[1]
+
+
 def test_damage_is_named_and_counts(services: RunningServices) -> None:
     deliver(services, 99)
     segment = max((services.data / "store" / "segments").iterdir())
@@ -95,22 +114,3 @@ def test_repair_needs_a_stopped_store(services: RunningServices, tmp_path: Path)
     connection.close()
     assert stopped.json("store", "repair")["rows"] > 0
     assert stopped.json("store", "repair") == {"rows": 0}
-
-
-def test_backups_by_date_of_which_the_newest_stay_and_the_newest_is_restored(
-    services: RunningServices, tmp_path: Path
-) -> None:
-    folder = tmp_path / "backups"
-    (folder / "something else").mkdir(parents=True)
-    made = []
-    for _ in range(3):
-        made.append(Path(services.json("store", "backup", str(folder), "--dated", "--keep", "2")["path"]))
-        time.sleep(1.1)  # the names have seconds
-    assert {path.name for path in folder.iterdir()} == {made[1].name, made[2].name, "something else"}
-    assert "--keep needs --dated" in services.refused("store", "backup", str(folder / "x"), "--keep", "2")[1]
-    other = RunningServices(tmp_path / "other")
-    assert "no finished backup" in other.refused("store", "restore", "--latest", str(tmp_path))[1]
-    done = other.command("store", "restore", "--latest", str(folder), "--json", check=False)
-    assert json.loads(done.stdout) == {"findings": []}
-    assert other.json("store", "restore", "--latest", "--if-absent", str(folder))["restored"] is False
-    assert "is not empty" in other.refused("store", "restore", "--latest", str(folder))[1]
