@@ -119,7 +119,11 @@ def _behind(workload: Thing | None) -> bool:
         return True
     status, wanted = workload.get("status", {}), _wanted(workload)
     old = status.get("observedGeneration", 0) < workload["metadata"].get("generation", 0)
-    return bool(old or status.get("updatedReplicas", 0) < wanted or status.get("readyReplicas", 0) < wanted)
+    updated = status.get("updatedReplicas", 0)
+    # Pods of an earlier template count as well: while there are some the rollout goes on.
+    return bool(
+        old or updated < wanted or status.get("readyReplicas", 0) < wanted or status.get("replicas", 0) > updated
+    )
 
 
 def _ready(parts: Sequence[Condition], paused: Condition) -> Condition:

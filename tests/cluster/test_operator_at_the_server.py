@@ -141,9 +141,12 @@ def site(server: ApiServer, namespace: str) -> Site:
 def test_a_site_is_made_and_told_of(operator: RunningOperator, site: Site) -> None:
     site.apply()
     site.made()
-    assert site.names("deployment") == {"mail-pop", "mail-imap", "mail-lmtp"}
+    assert site.names("deployment") == {"mail-pop", "mail-imap", "mail-http", "mail-lmtp"}
     assert site.names("statefulset") == {"mail-store"}
-    assert site.names("secret") == {"mail-ca", *(f"mail-{role}-identity" for role in ("store", "pop", "imap", "lmtp"))}
+    assert site.names("secret") == {
+        "mail-ca",
+        *(f"mail-{role}-identity" for role in ("store", "pop", "imap", "http", "lmtp")),
+    }
     owner = site.get("msvc", "mail")["metadata"]
     assert "finalizers" not in owner
     for kind in ("deployment", "service", "configmap", "secret", "networkpolicy", "serviceaccount"):

@@ -11,7 +11,7 @@ from mailoperator import events
 from mailoperator.crd import CONDITION_TYPES
 from mailoperator.podreasons import reason
 from mailoperator.spec import PAUSE_ANNOTATION, MailService
-from mailoperator.status import Seen, conditions, status_object
+from mailoperator.status import Seen, conditions, is_complete, status_object
 from tests.support.mailservices import resource, service
 
 NOW = "2026-01-02T03:04:05Z"
@@ -128,3 +128,8 @@ def test_what_keeps_a_pod_from_being_ready_is_in_the_message() -> None:
 )
 def test_reasons_of_pods(status: dict[str, Any], expected: str) -> None:
     assert reason([{"metadata": {"name": "one"}, "status": status}]) == expected
+
+
+def test_pods_of_an_earlier_template_keep_a_rollout_going() -> None:
+    assert is_complete(workload(2, 2, replicas=2))
+    assert not is_complete(workload(2, 2, replicas=3))
