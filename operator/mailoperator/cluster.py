@@ -29,27 +29,29 @@ NOT_FOUND: Final = 404
 REFUSALS: Final = frozenset({403, 422})
 """What the API server says of an object that it will not take however often it is asked."""
 
+RESOURCES: Final[Mapping[str, tuple[str, str, str]]] = {
+    "ConfigMap": ("", "v1", "configmaps"),
+    "Pod": ("", "v1", "pods"),
+    "Secret": ("", "v1", "secrets"),
+    "PersistentVolumeClaim": ("", "v1", "persistentvolumeclaims"),
+    "Service": ("", "v1", "services"),
+    "ServiceAccount": ("", "v1", "serviceaccounts"),
+    "Deployment": ("apps", "v1", "deployments"),
+    "StatefulSet": ("apps", "v1", "statefulsets"),
+    "HorizontalPodAutoscaler": ("autoscaling", "v2", "horizontalpodautoscalers"),
+    "CronJob": ("batch", "v1", "cronjobs"),
+    "Event": ("events.k8s.io", "v1", "events"),
+    POD_MONITOR: ("monitoring.coreos.com", "v1", "podmonitors"),
+    "NetworkPolicy": ("networking.k8s.io", "v1", "networkpolicies"),
+    "PodDisruptionBudget": ("policy", "v1", "poddisruptionbudgets"),
+    KIND: (GROUP, VERSION, PLURAL),
+}
+"""Every kind that the operator touches: its group, version and plural. RBAC in the chart lists the same."""
 KINDS: Final[Mapping[str, Any]] = {
     kind: create_namespaced_resource(group, version, kind, plural)
-    for group, version, kind, plural in (
-        ("", "v1", "ConfigMap", "configmaps"),
-        ("", "v1", "Pod", "pods"),
-        ("", "v1", "Secret", "secrets"),
-        ("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
-        ("", "v1", "Service", "services"),
-        ("", "v1", "ServiceAccount", "serviceaccounts"),
-        ("apps", "v1", "Deployment", "deployments"),
-        ("apps", "v1", "StatefulSet", "statefulsets"),
-        ("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
-        ("batch", "v1", "CronJob", "cronjobs"),
-        ("events.k8s.io", "v1", "Event", "events"),
-        ("monitoring.coreos.com", "v1", "PodMonitor", "podmonitors"),
-        ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
-        ("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"),
-        (GROUP, VERSION, KIND, PLURAL),
-    )
+    for kind, (group, version, plural) in RESOURCES.items()
 }
-"""Every kind that the operator touches, by its name; RBAC in the chart lists the same."""
+"""The same as lightkube's classes."""
 OPTIONAL: Final = frozenset({POD_MONITOR})
 """Kinds that a cluster may not know."""
 KNOWN_SECONDS: Final = 300.0

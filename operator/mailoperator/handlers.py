@@ -11,22 +11,17 @@ from typing import Any, Final
 
 import kopf
 
+from mailoperator.cluster import RESOURCES
 from mailoperator.crd import GROUP, KIND, PLURAL, VERSION
 from mailoperator.queue import Queue
 from mailoperator.spec import MANAGER
 
 MANAGED: Final = {"app.kubernetes.io/managed-by": MANAGER}
-CHILDREN: Final = (
-    ("apps", "v1", "deployments"),
-    ("apps", "v1", "statefulsets"),
-    ("", "v1", "services"),
-    ("", "v1", "configmaps"),
-    ("batch", "v1", "cronjobs"),
-    ("policy", "v1", "poddisruptionbudgets"),
-    ("networking.k8s.io", "v1", "networkpolicies"),
-    ("autoscaling", "v2", "horizontalpodautoscalers"),
-)
-"""Objects whose change or deletion by somebody else is undone at once."""
+WATCHED: Final = (
+    "Deployment", "StatefulSet", "Service", "ConfigMap", "CronJob", "PodDisruptionBudget", "NetworkPolicy",
+    "HorizontalPodAutoscaler",
+)  # fmt: skip
+"""Kinds of objects whose change or deletion by somebody else is undone at once."""
 
 
 class Watch:
@@ -63,7 +58,7 @@ def registry_for(watch: Watch) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry, id="login")(_log_in)
     kopf.on.event(GROUP, VERSION, PLURAL, registry=registry, id="resource")(watch.resource)
-    for group, version, plural in CHILDREN:
+    for group, version, plural in map(RESOURCES.__getitem__, WATCHED):
         kopf.on.event(group, version, plural, labels=MANAGED, registry=registry, id=plural)(watch.child)
     return registry
 

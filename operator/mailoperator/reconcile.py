@@ -30,7 +30,6 @@ PRUNED: Final = (
     "NetworkPolicy", "ConfigMap", "Secret", "ServiceAccount",
 )  # fmt: skip
 """Kinds of which a MailService may own objects, in the order in which they are deleted."""
-WORKLOADS: Final = ("Deployment", "StatefulSet")
 
 
 class Reconciler:
