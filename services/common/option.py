@@ -66,3 +66,34 @@ def admin_listen() -> Any:
 def proxy_port(doc: str) -> Any:
     """A port for balancers; what they are believed is up to `access.trustedproxies`."""
     return option(0, doc, low=0, high=65535, port=True)
+
+
+def connection_limits() -> Any:
+    """Limits of the sessions of an address, by the network that it is in."""
+    return option(
+        (), "Sessions from one address by where it is, such as `10.0.0.0|255.0.0.0:500`; the first "
+        "realm that holds it counts, and where none does maxsessionsperaddress.", live=True, syntax="realm",
+    )  # fmt: skip
+
+
+def penalty() -> Any:
+    """What a login that failed costs the next ones of its address."""
+    return option(
+        2, "Seconds that a wrong name or password adds to the wait of the next logins from its address; 0 adds none.",
+        low=0, high=600, unit="s", live=True,
+    )  # fmt: skip
+
+
+def allowing_filters(service: str) -> Any:
+    """Filters for clients of the service that may connect."""
+    return option(
+        (), f"Filters for clients that may connect, such as `{service}: 192.0.2.0/24`; they are looked at first.",
+        live=True, syntax="filter",
+    )  # fmt: skip
+
+
+def refusing_filters() -> Any:
+    """Filters for clients that may not."""
+    return option(
+        (), "Filters for clients that may not connect, such as `ALL: ALL EXCEPT 10.1.`.", live=True, syntax="filter"
+    )

@@ -16,9 +16,13 @@ from services.common.option import (
     LOG_SYNONYMS,
     admin_listen,
     admin_port,
+    allowing_filters,
+    connection_limits,
     listening_port,
     option,
+    penalty,
     proxy_port,
+    refusing_filters,
 )
 from services.common.sasloptions import SaslOptions
 from services.common.sharedoptions import LogOptions, TlsOptions, TraceOptions
@@ -93,21 +97,10 @@ class PopOptions(ServiceOptions):
         128, "Bits that the cipher of TLS must have where passwords are sent; 0: they may be sent without TLS, -1: "
         "they are never taken.", low=-1, high=512, unit="bits", live=True,
     )  # fmt: skip
-    connlimits: tuple[str, ...] = option(
-        (), "Sessions from one address by where it is, such as `10.0.0.0|255.0.0.0:500`; the first "
-        "realm that holds it counts, and where none does maxsessionsperaddress.", live=True, syntax="realm",
-    )  # fmt: skip
-    bgpenalty: int = option(
-        2, "Seconds that a wrong name or password adds to the wait of the next logins from its address; 0 adds none.",
-        low=0, high=600, unit="s", live=True,
-    )  # fmt: skip
-    domainallowed: tuple[str, ...] = option(
-        (), "Filters for clients that may connect, such as `pop: 192.0.2.0/24`; they are looked at first.",
-        live=True, syntax="filter",
-    )  # fmt: skip
-    domainnotallowed: tuple[str, ...] = option(
-        (), "Filters for clients that may not connect, such as `ALL: ALL EXCEPT 10.1.`.", live=True, syntax="filter"
-    )
+    connlimits: tuple[str, ...] = connection_limits()
+    bgpenalty: int = penalty()
+    domainallowed: tuple[str, ...] = allowing_filters("pop")
+    domainnotallowed: tuple[str, ...] = refusing_filters()
     logindelay: int = option(
         0,
         "Seconds an account must wait between logins to one process (LOGIN-DELAY).",
@@ -158,21 +151,10 @@ class ImapOptions(ServiceOptions):
         128, "Bits that the cipher of TLS must have where passwords are sent; 0: they may be sent without TLS, -1: "
         "they are never taken.", low=-1, high=512, unit="bits", live=True,
     )  # fmt: skip
-    connlimits: tuple[str, ...] = option(
-        (), "Sessions from one address by where it is, such as `10.0.0.0|255.0.0.0:500`; the first "
-        "realm that holds it counts, and where none does maxsessionsperaddress.", live=True, syntax="realm",
-    )  # fmt: skip
-    bgpenalty: int = option(
-        2, "Seconds that a wrong name or password adds to the wait of the next logins from its address; 0 adds none.",
-        low=0, high=600, unit="s", live=True,
-    )  # fmt: skip
-    domainallowed: tuple[str, ...] = option(
-        (), "Filters for clients that may connect, such as `imap: 192.0.2.0/24`; they are looked at first.",
-        live=True, syntax="filter",
-    )  # fmt: skip
-    domainnotallowed: tuple[str, ...] = option(
-        (), "Filters for clients that may not connect, such as `ALL: ALL EXCEPT 10.1.`.", live=True, syntax="filter"
-    )
+    connlimits: tuple[str, ...] = connection_limits()
+    bgpenalty: int = penalty()
+    domainallowed: tuple[str, ...] = allowing_filters("imap")
+    domainnotallowed: tuple[str, ...] = refusing_filters()
     literal: str = option(
         "LITERAL+", "Which non-synchronising literals are offered (RFC 7888).", choices=("LITERAL+", "LITERAL-")
     )
@@ -231,21 +213,10 @@ class HttpOptions(ServiceOptions):
         "(X-Forwarded-For, X-Forwarded-Proto) or forwarded (RFC 7239); the proxy has to set or remove what is read.",
         choices=("x-forwarded", "forwarded"), live=True,
     )  # fmt: skip
-    connlimits: tuple[str, ...] = option(
-        (), "Sessions from one address by where it is, such as `10.0.0.0|255.0.0.0:500`; the first "
-        "realm that holds it counts, and where none does maxsessionsperaddress.", live=True, syntax="realm",
-    )  # fmt: skip
-    bgpenalty: int = option(
-        2, "Seconds that a wrong name or password adds to the wait of the next logins from its address; 0 adds none.",
-        low=0, high=600, unit="s", live=True,
-    )  # fmt: skip
-    domainallowed: tuple[str, ...] = option(
-        (), "Filters for clients that may connect, such as `http: 192.0.2.0/24`; they are looked at first.",
-        live=True, syntax="filter",
-    )  # fmt: skip
-    domainnotallowed: tuple[str, ...] = option(
-        (), "Filters for clients that may not connect, such as `ALL: ALL EXCEPT 10.1.`.", live=True, syntax="filter"
-    )
+    connlimits: tuple[str, ...] = connection_limits()
+    bgpenalty: int = penalty()
+    domainallowed: tuple[str, ...] = allowing_filters("http")
+    domainnotallowed: tuple[str, ...] = refusing_filters()
     maxpostsize: int = option(
         10_485_760, "Largest JMAP request; uploads may be as large as store.maxmessagesize.",
         low=1_048_576, high=1 << 30, unit="bytes", live=True, legacy="service.http.maxpostsize",
