@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import mktime_tz, parsedate_tz
 from html import escape
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from services.common.domain import AccountId, Column, MailboxId
+from services.common.domain import AccountId, Column, Columns, MailboxId
 from services.common.mime.text import part_text
 from services.http.jmap.arguments import Arguments, boolean, ids, mapping, objects
 from services.http.jmap.errors import MethodError
@@ -214,12 +214,17 @@ async def _search(work: Work, index: Index, chosen: Filter, gathered: Gathered) 
         gathered.texts[key] = found
 
 
+async def _fetched(work: Work, numbers: Iterable[int], column: Column) -> AsyncIterator[Columns]:
+    """A column of these emails, some at a time."""
+    left = iter(numbers)
+    while chunk := list(islice(left, CHUNK)):
+        yield await work.service.store.emails.fetch(work.account_id, chunk, column)
+
+
 async def _learn_attachments(work: Work, index: Index, numbers: Sequence[int]) -> None:
     known = index.attachments
     unknown = [number for number in numbers if number not in known]
-    for start in range(0, len(unknown), CHUNK):
-        chunk = unknown[start : start + CHUNK]
-        columns = await work.service.store.emails.fetch(work.account_id, chunk, Column.BODYSTRUCTURE)
+    async for columns in _fetched(work, unknown, Column.BODYSTRUCTURE):
         for number, structure in zip(columns.content_ids, columns.bodystructures, strict=True):
             known[number] = parts.has_attachment(structure)
 
@@ -227,9 +232,7 @@ async def _learn_attachments(work: Work, index: Index, numbers: Sequence[int]) -
 async def _learn_sort_keys(work: Work, index: Index, numbers: Sequence[int]) -> None:
     known = index.sort_keys
     unknown = [number for number in numbers if number not in known]
-    for start in range(0, len(unknown), CHUNK):
-        chunk = unknown[start : start + CHUNK]
-        columns = await work.service.store.emails.fetch(work.account_id, chunk, Column.HEADERS)
+    async for columns in _fetched(work, unknown, Column.HEADERS):
         for number, headers in zip(columns.content_ids, columns.headers, strict=True):
             known[number] = sort_keys(headers)
     for number in unknown:
