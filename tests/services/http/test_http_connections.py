@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -17,20 +16,6 @@ from tests.support.store import StoreFixture
 
 GET = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 LAST = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-
-
-@pytest.fixture
-async def store() -> AsyncIterator[StoreFixture]:
-    """A store in memory."""
-    async with StoreFixture() as fixture:
-        yield fixture
-
-
-@pytest.fixture
-async def http(store: StoreFixture) -> AsyncIterator[HttpFixture]:
-    """A service."""
-    async with http_service(store) as service:
-        yield service
 
 
 def body_of(answer: str) -> dict[str, object]:

@@ -28,13 +28,6 @@ async def store() -> AsyncIterator[StoreFixture]:
 
 
 @pytest.fixture
-async def http(store: StoreFixture) -> AsyncIterator[HttpFixture]:
-    """A service that takes passwords in clear."""
-    async with http_service(store) as service:
-        yield service
-
-
-@pytest.fixture
 async def browser(http: HttpFixture) -> AsyncIterator[Browser]:
     """A client."""
     async with http.browser() as client:

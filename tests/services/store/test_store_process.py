@@ -124,14 +124,21 @@ async def test_a_changed_option_is_taken_up_while_running(store: Store) -> None:
         assert refused.reason is Reason.MESSAGE_TOO_LARGE
 
 
-async def test_calls_over_tcp_need_certificates_on_both_sides(store: Store) -> None:
+@asynccontextmanager
+async def over_tcp(store: Store, role: str) -> AsyncIterator[StoreClient]:
+    """A running store, and a client over mutual TLS whose certificate names the role."""
     authority = Authority(store.data)
-    (certfile, keyfile), (clientcertfile, clientkeyfile) = authority.issue("localhost"), authority.issue("admin")
+    (certfile, keyfile), (clientcertfile, clientkeyfile) = authority.issue("localhost"), authority.issue(role)
     files = {"certfile": certfile.name, "keyfile": keyfile.name, "cafile": authority.cafile.name}
     port = _free_port()
     store.configure(listen="127.0.0.1", port=port, **files)
     client_files = {"clientcertfile": clientcertfile.name, "clientkeyfile": clientkeyfile.name}
     async with store.running(), store.client(target=f"localhost:{port}", **files, **client_files) as client:
+        yield client
+
+
+async def test_calls_over_tcp_need_certificates_on_both_sides(store: Store) -> None:
+    async with over_tcp(store, "admin") as client:
         await append(client, 10)
         assert await client.maintenance.backup(str(store.data / "copy")) > 0
         assert [finding async for finding in client.maintenance.check(bodies=True)] == []
@@ -143,13 +150,7 @@ async def test_calls_over_tcp_need_certificates_on_both_sides(store: Store) -> N
 
 
 async def test_the_role_of_backups_may_make_them_and_nothing_else(store: Store) -> None:
-    authority = Authority(store.data)
-    (certfile, keyfile), (clientcertfile, clientkeyfile) = authority.issue("localhost"), authority.issue("backup")
-    files = {"certfile": certfile.name, "keyfile": keyfile.name, "cafile": authority.cafile.name}
-    port = _free_port()
-    store.configure(listen="127.0.0.1", port=port, **files)
-    client_files = {"clientcertfile": clientcertfile.name, "clientkeyfile": clientkeyfile.name}
-    async with store.running(), store.client(target=f"localhost:{port}", **files, **client_files) as client:
+    async with over_tcp(store, "backup") as client:
         assert await client.maintenance.backup(str(store.data / "copy")) > 0
         for call in (client.open_account("ada"), client.maintenance.compact(), client.delete_account("ada")):
             with pytest.raises(StoreError) as caught:
