@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 from services.common.domain import SEPARATOR, MailboxId
 from services.common.errors import Reason, StoreError
 from services.http.jmap.arguments import Arguments, boolean, reference
-from services.http.jmap.errors import InvalidArguments, SetError, invalid_properties
+from services.http.jmap.errors import SetError, invalid_properties
 from services.http.jmap.standard import State
 from services.http.mail import names
 from services.http.mail.index import uids_in
 from services.http.mail.mailboxes import ROLES, parent_of, parents, role_of, shown
-from services.http.mail.names import number_of
-from services.http.mail.setting import RECORD_ERRORS, Outcome, check_state, error_value, read_changes
+from services.http.mail.setting import RECORD_ERRORS, Outcome, check_state, error_value, existing, read_changes
 
 if TYPE_CHECKING:
     from services.common.domain import MailboxStatus
@@ -36,7 +35,7 @@ async def mailbox_set(work: Work, arguments: Arguments) -> Answers:
     for text, patch in asked.update.items():
         try:
             index = await work.index()
-            box = _box(work, index, text)
+            box = existing(work, "F", text, index.boxes)
             await _update(work, index, box, patch)
             outcome.updated[names.mailbox(box.mailbox_id)] = None
         except RECORD_ERRORS as error:
@@ -44,18 +43,6 @@ async def mailbox_set(work: Work, arguments: Arguments) -> Answers:
     await _destroy_all(work, asked.destroy, remove, outcome)
     new = await work.index()
     return {"accountId": account, "oldState": old, "newState": str(State(new.modseq, new.next_id)), **outcome.shown()}
-
-
-def _box(work: Work, index: Index, text: str) -> MailboxStatus:
-    """Raises SetError notFound."""
-    try:
-        number = number_of("F", work.resolved(text))
-    except InvalidArguments:
-        number = None
-    found = index.boxes.get(number or 0)
-    if found is None:
-        raise SetError("notFound")
-    return found
 
 
 # ---- create ---------------------------------------------------------------------------------------------------------
@@ -124,7 +111,7 @@ def _parent(work: Work, index: Index, value: Any) -> MailboxStatus | None:
     if value is None:
         return None
     try:
-        return _box(work, index, reference(value))
+        return existing(work, "F", reference(value), index.boxes)
     except (ValueError, SetError):
         raise invalid_properties("parentId") from None
 
@@ -178,7 +165,7 @@ async def _destroy_all(work: Work, texts: list[str], remove: bool, outcome: Outc
     for text in sorted(texts, key=lambda each: -depth[each]):
         try:
             index = await work.index()
-            box = _box(work, index, text)
+            box = existing(work, "F", text, index.boxes)
             await _destroy(work, index, box, remove)
             outcome.destroyed.append(names.mailbox(box.mailbox_id))
         except RECORD_ERRORS as error:
@@ -187,7 +174,7 @@ async def _destroy_all(work: Work, texts: list[str], remove: bool, outcome: Outc
 
 def _depth(work: Work, index: Index, text: str) -> int:
     try:
-        return _box(work, index, text).name.count(SEPARATOR)
+        return existing(work, "F", text, index.boxes).name.count(SEPARATOR)
     except SetError:
         return 0
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from services.common.domain import AppendItem, Column, FlagChange, FlagOperation, MailboxId
 from services.common.errors import Reason, StoreError
@@ -23,12 +23,26 @@ from services.http.mail.properties import META
 if TYPE_CHECKING:
     from services.http.jmap.work import Answers, Work
 
+T = TypeVar("T")
+
 MAX_KEYWORD: Final = 255
 _FORBIDDEN: Final = frozenset('(){]%*"\\')
 _FILED: Final = ("mailboxIds", "keywords", "receivedAt")
 
 
 # ---- what is common to all types that can be set --------------------------------------------------------------------
+def existing(work: Work, kind: str, text: str, records: Mapping[int, T]) -> T:
+    """The record of `kind` (`names`) that an id, or a creation id, means. Raises SetError notFound."""
+    try:
+        number = number_of(kind, work.resolved(text))
+    except InvalidArguments:
+        number = None
+    found = records.get(number or 0)
+    if found is None:
+        raise SetError("notFound")
+    return found
+
+
 @dataclass(slots=True)
 class Changes:
     """What a /set asks for, and what comes of it (RFC 8620 section 5.3)."""
@@ -241,23 +255,11 @@ async def email_set(work: Work, arguments: Arguments) -> Answers:
     return {"accountId": account, "oldState": old, "newState": str(State(new.modseq, new.next_id)), **outcome.shown()}
 
 
-def _email(work: Work, index: Index, text: str) -> Email:
-    """Raises SetError notFound."""
-    try:
-        number = number_of("M", work.resolved(text))
-    except InvalidArguments:
-        number = None
-    found = index.emails.get(number or 0)
-    if found is None:
-        raise SetError("notFound")
-    return found
-
-
 async def _update_all(work: Work, asked: Changes, outcome: Outcome) -> None:
     for text, patch in asked.update.items():
         try:
             index = await work.index()
-            email = _email(work, index, text)
+            email = existing(work, "M", text, index.emails)
             if text in asked.destroy:
                 raise SetError("willDestroy")
             await _update(work, index, email, patch)
@@ -349,7 +351,7 @@ async def _destroy_all(work: Work, texts: list[str], outcome: Outcome) -> None:
     found: dict[str, Email] = {}
     for text in texts:
         try:
-            found[text] = _email(work, index, text)
+            found[text] = existing(work, "M", text, index.emails)
         except SetError as error:
             outcome.not_destroyed[text] = error.value()
     by_box: dict[int, list[int]] = {}
